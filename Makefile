@@ -1,0 +1,93 @@
+# connbench. `make help` says what there is; every target sets up what it needs first.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+BIN := .venv/bin
+
+# A switch is on unless it is empty, 0 or no.
+on = $(filter-out 0 no,$(1))
+bench_flags = $(if $(call on,$(QUICK)),--quick) $(if $(MATRIX),-m '$(MATRIX)') $(if $(BLOCKS),--blocks '$(BLOCKS)') \
+              $(if $(ONLY),--only '$(ONLY)') $(if $(PROVIDER),--provider '$(PROVIDER)') $(ARGS)
+
+# --- For users
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^# --- / { printf "\n%s\n", substr($$0, 7) } \
+	  /^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 } \
+	  /^## / { print "  " substr($$0, 4) }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: bench
+bench: setup ## measure the matrix, print the comparison, write the HTML report
+	@$(BIN)/connbench run $(bench_flags)
+
+.PHONY: report
+report: setup ## make the report of a run again
+	@$(BIN)/connbench report '$(or $(RUN),results/latest)'
+
+.PHONY: doctor
+doctor: ## say what this machine has and lacks; installs nothing
+	@if [ -x $(BIN)/connbench ]; then $(BIN)/connbench doctor; else scripts/system-packages --check; fi
+
+.PHONY: setup
+setup: ## install what bench needs: system packages, uv, .venv
+	@scripts/setup
+
+.PHONY: clean
+clean: ## delete the environments and caches; the results stay
+	rm -rf .venv .connbench .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- For developers
+
+.PHONY: setup-dev
+setup-dev: ## install what test and lint need on top of that
+	@scripts/setup --dev
+
+.PHONY: test
+test: setup-dev ## run every test, those that start real servers included
+	@$(BIN)/pytest $(ARGS)
+
+.PHONY: test-fast
+test-fast: setup-dev ## run the tests that start no server
+	@$(BIN)/pytest -m 'not server' $(ARGS)
+
+.PHONY: lint
+lint: setup-dev ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@! command -v shellcheck >/dev/null || shellcheck -x scripts/{lib.sh,lock,setup,system-packages,uv} .ci/run
+
+.PHONY: format
+format: setup-dev ## format the code and mend what can be mended by itself
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: benchmarks
+benchmarks: setup-dev ## measure connbench itself: its overhead, its sampler, its recorder
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: lock
+lock: ## compile requirements/ from pyproject.toml
+	@scripts/lock $(if $(call on,$(UPGRADE)),--upgrade)
+
+.PHONY: lock-check
+lock-check: ## say whether requirements/ is what pyproject.toml asks for
+	@scripts/lock --check
+
+# --- Settings
+## QUICK=1           bench: every cell, but one block and short windows
+## MATRIX=FILE       bench: another matrix than matrix.yaml
+## BLOCKS=N          bench: how often each cell is measured
+## ONLY=GLOB         bench: only the cells whose id matches
+## PROVIDER=NAME     bench: where it runs (auto, native, docker)
+## RUN=FOLDER        report: which run (results/latest)
+## UPGRADE=1         lock: take the newest versions
+## ARGS="…"          bench, test, test-fast, benchmarks: anything else, handed on as it is
+## SETUP=no          all: look for nothing and install nothing
+## PYTHON=NAME       all: the interpreter for .venv, by name or path

@@ -1,0 +1,8 @@
+from django.urls import path
+
+from catalogue import views
+
+urlpatterns = [
+    path("", views.product_list, name="product-list"),
+    path("<int:pk>/", views.product_detail, name="product-detail"),
+]

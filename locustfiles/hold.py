@@ -1,0 +1,13 @@
+"""Connections kept busy inside the database for 100 ms each: shows how many a stack can hold at once.
+
+Also: `locust -f locustfiles/hold.py`.
+"""
+
+import shop
+from locust import FastHttpUser, task
+
+
+class Holder(FastHttpUser):
+    @task
+    def hold(self) -> None:
+        shop.hold_connection(self.client, milliseconds=100)

@@ -1,0 +1,14 @@
+"""Reading alone: lists and product pages. Also: `locust -f locustfiles/read.py`."""
+
+import shop
+from locust import FastHttpUser, task
+
+
+class Reader(FastHttpUser):
+    @task
+    def browse(self) -> None:
+        shop.list_products(self.client)
+
+    @task
+    def look(self) -> None:
+        shop.view_product(self.client)

@@ -1,0 +1,10 @@
+"""Writing alone: orders, each in a transaction with row locks. Also: `locust -f locustfiles/write.py`."""
+
+import shop
+from locust import FastHttpUser, task
+
+
+class Buyer(FastHttpUser):
+    @task
+    def buy(self) -> None:
+        shop.place_order(self.client)

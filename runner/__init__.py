@@ -1,0 +1,1 @@
+"""connbench: how should a Django deployment hold its database connections?"""

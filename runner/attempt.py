@@ -1,0 +1,291 @@
+"""One attempt's life: up, verify, count, idle, windows, down. What it saw ends up in its folder."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from runner import probe
+from runner.errors import ConnbenchError, StackError
+from runner.evidence import Aftermath, Evidence, Stretch
+from runner.load.generator import Driven, LoadGenerator, locustfile_of
+from runner.load.records import read_records
+from runner.matrix.cells import Cell
+from runner.plan import PlannedAttempt
+from runner.provision.native import NativeProvider, NativeService
+from runner.provision.service import Service
+from runner.recording import basic_record, measured_record
+from runner.results.schema import AttemptRecord, Phase, Verdict
+from runner.results.store import RunFolder, now_utc
+from runner.sampling.database import DatabaseSampler
+from runner.sampling.host import HostSampler, host_frame, read_kernel_counters
+from runner.stacks.app import ROOT, App, django_database, make_overlay
+from runner.stacks.databases.base import Account, Database
+from runner.stacks.environment import AppEnvironment
+from runner.stacks.servers.base import PROBE_QUERY, Launch
+
+PORT_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the attempts of one group share."""
+
+    provider: NativeProvider
+    folder: RunFolder
+    app: App
+    environments: Mapping[str, AppEnvironment]
+    database: Database
+    #: Rows of the audited tables in the template.
+    template_rows: Mapping[str, int]
+    database_sampler: DatabaseSampler
+    host_sampler: HostSampler
+    #: The same for all cells of a group, so that each is sent the same traffic.
+    seed: str
+    #: The harness's own database connection serves one thread at a time: stacks come up while others idle.
+    database_lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Attempt:
+    """Each method is one phase; a phase that raises leaves the attempt to be taken down and recorded as failed."""
+
+    def __init__(self, cell: Cell, planned: PlannedAttempt, group: str, stage: Stage) -> None:
+        self.cell = cell
+        self.stage = stage
+        self.evidence = Evidence(
+            cell=cell,
+            planned=planned,
+            group=group,
+            app=stage.app.description,
+            started_at=now_utc(),
+            clock_zero=time.monotonic(),
+        )
+        self._folder = stage.folder.begin_attempt(cell.id, planned.block, planned.attempt)
+        self._failure: Verdict | None = None
+        self._account: Account | None = None
+        self._app_server: NativeService | None = None
+        self._generator: LoadGenerator | None = None
+
+    @property
+    def standing(self) -> bool:
+        """Whether it can go on to its next phase."""
+        return self._failure is None
+
+    def fail(self, error: ConnbenchError) -> None:
+        """Keeps the first failure: later ones follow from it."""
+        self._failure = self._failure or Verdict(status="failed", reason=str(error))
+
+    def up(self) -> None:
+        """A database of its own, the app server, the load generator; returns when all three are ready."""
+        with self._phase("up"):
+            name = f"b{self.evidence.planned.block}_{self.cell.id}".replace("-", "_")
+            with self.stage.database_lock:
+                self._account = self.stage.database.create_from_template(name)
+            self.stage.database_sampler.watch(self._account.database)
+            # Locust's imports and Django's run at the same time.
+            self._generator = LoadGenerator(
+                self.stage.provider, f"load of {self.cell.id}", self._folder / "requests.raw", self._log("load")
+            )
+            self._app_server = self._start_server(self._account)
+            self._generator.configure(
+                locustfile_of(self.cell.load.profile, ROOT), self._app_server.address, self.cell.load.keep_alive
+            )
+
+    def verify(self) -> None:
+        """Each endpoint's answer is checked before anything is measured."""
+        with self._phase("verify"):
+            probe.run_checks(self._server, self.stage.app)
+
+    def count(self) -> None:
+        """The contiguous stretch of load in which connections are counted."""
+        load = self.cell.load
+        with self._phase("count"):
+            with self.stage.database_lock:
+                mark = self.stage.database.mark_peak(self._owned)
+            with self._watching(with_memory=True) as watch:
+                driven = self._load.count(
+                    users=load.users,
+                    seconds=load.count,
+                    workers=self.cell.server.process_count,
+                    seed=f"{self.stage.seed}:count",
+                )
+            with self.stage.database_lock:
+                self.evidence.peak = self.stage.database.read_peak(mark)
+            self.evidence.counted = watch.stretch(driven)
+
+    def idle(self) -> None:
+        """Stands still, then reads the books: what is still connected lingers."""
+        with self._phase("idle"):
+            time.sleep(self.cell.load.idle)
+            with self.stage.database_lock:
+                self.evidence.books = self.stage.database.books(self._owned)
+
+    def window(self, number: int, position: int) -> None:
+        """One window; `position` is its place in the round."""
+        load = self.cell.load
+        with self._phase("window", number), self._watching(with_memory=False) as watch:
+            driven = self._load.window(
+                number,
+                users=load.users,
+                lead_in=load.lead_in,
+                seconds=load.window,
+                seed=f"{self.stage.seed}:{number}",
+            )
+        self.evidence.windows.append(watch.stretch(driven, position))
+
+    def down(self) -> None:
+        """Stops what was started for this attempt, whatever state it is in."""
+        with self._phase("down"):
+            if self._generator is not None:
+                self._generator.close()
+            if self._app_server is not None:
+                self.stage.provider.stop(self._app_server)
+
+    def record(self) -> AttemptRecord:
+        """Reads everything back, judges, and commits the attempt's folder."""
+        record = self._measured() if self.standing else None
+        if record is None:
+            record = basic_record(self.evidence, self._failure or Verdict(status="failed", reason="never started"))
+        self._drop_database()
+        self.stage.folder.commit_attempt(self._folder, record)
+        return record
+
+    @property
+    def _server(self) -> NativeService:
+        assert self._app_server is not None, "up() comes first"
+        return self._app_server
+
+    @property
+    def _load(self) -> LoadGenerator:
+        assert self._generator is not None, "up() comes first"
+        return self._generator
+
+    @property
+    def _owned(self) -> Account:
+        assert self._account is not None, "up() comes first"
+        return self._account
+
+    def _log(self, component: str) -> Path:
+        return self._folder / "logs" / f"{component}.log"
+
+    def _start_server(self, account: Account) -> NativeService:
+        """Starts the app server; a port lost to somebody else in the meantime is no failure."""
+        for tries_left in reversed(range(PORT_TRIES)):
+            service, token = self._launch(account)
+            try:
+                probe.wait_until_ready(service, self.stage.app, token)
+            except StackError:
+                self.stage.provider.stop(service)
+                if tries_left and "in use" in service.log_tail(200):
+                    continue
+                raise
+            return service
+        raise AssertionError("the last try returns or raises")
+
+    def _launch(self, account: Account) -> tuple[NativeService, str]:
+        stage, cell = self.stage, self.cell
+        settings = django_database(cell.database, cell.connection, account, stage.database.service.address)
+        address = stage.provider.free_address()
+        overlay = make_overlay(stage.app, settings, address.host)
+        launch = Launch(
+            bin=stage.environments[cell.database.environment].bin,
+            project=stage.app.folder,
+            wsgi=stage.app.description.wsgi,
+            address=address,
+            access_log=self._log("access"),
+            scratch=stage.provider.private_folder(f"{account.database}-{address.port}"),
+            env=overlay.env,
+        )
+        command = cell.server.command(launch)
+        self.evidence.server_command, self.evidence.shown_databases = command.argv, overlay.shown
+        return stage.provider.start(f"app of {cell.id}", command, address, self._log("app")), overlay.token
+
+    @contextmanager
+    def _phase(self, name: str, index: int | None = None) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            offset, seconds = begun - self.evidence.clock_zero, time.monotonic() - begun
+            phase = {"name": name, "offset": offset, "seconds": seconds, "index": index}
+            self.evidence.phases.append(Phase.model_validate(phase))
+
+    @contextmanager
+    def _watching(self, *, with_memory: bool) -> Iterator["_Watch"]:
+        """Watches host and components during one stretch of load."""
+        components: dict[str, Service] = {"app": self._server, "database": self.stage.database.service}
+        watch = _Watch(components)
+        self.stage.host_sampler.focus({**components, "load": self._load.service}, with_memory=with_memory)
+        try:
+            yield watch
+        finally:
+            self.evidence.host_rows += self.stage.host_sampler.look_away()
+        watch.end()
+        if not self._server.alive():
+            raise StackError(f"the app server ended under load; its log ends:\n{self._server.log_tail()}")
+
+    def _measured(self) -> AttemptRecord | None:
+        """The record of an attempt that went through, or None with the reason kept."""
+        try:
+            requests, examples = read_records(self._folder / "requests.raw", self.evidence.clock_zero)
+            aftermath = self._aftermath()
+            self._write_frames(requests)
+            return measured_record(self.evidence, requests, examples, aftermath, self.stage.database_sampler.quality())
+        except ConnbenchError as error:
+            self.fail(error)
+            return None
+
+    def _aftermath(self) -> Aftermath:
+        database, before = self.stage.database, self.stage.template_rows
+        with self.stage.database_lock:
+            # The books first: counting rows opens a session in the attempt's own database.
+            books = database.books(self._owned)
+            gained = {table: database.count_rows(self._owned, table) - rows for table, rows in before.items()}
+        return Aftermath(books, _logged_requests(self._log("access")), gained)
+
+    def _write_frames(self, requests: pd.DataFrame) -> None:
+        zero = self.evidence.clock_zero
+        requests.to_parquet(self._folder / "requests.parquet", index=False)
+        samples = self.stage.database_sampler.read(self._owned.database, zero)
+        samples.to_parquet(self._folder / "samples.parquet", index=False)
+        host_frame(self.evidence.host_rows, zero).to_parquet(self._folder / "host.parquet", index=False)
+        for superseded in ("requests.raw", "requests.json"):
+            (self._folder / superseded).unlink()
+
+    def _drop_database(self) -> None:
+        if self._account is None:
+            return
+        self.stage.database_sampler.unwatch(self._account.database)
+        # The server goes with the run, and with it a database that could not be dropped.
+        with self.stage.database_lock, contextlib.suppress(ConnbenchError):
+            self.stage.database.drop(self._account)
+
+
+class _Watch:
+    """Readings around one stretch of load."""
+
+    def __init__(self, components: Mapping[str, Service]) -> None:
+        self._components = components
+        self._before = {name: service.cpu_seconds() for name, service in components.items()}
+        self._kernel_before = read_kernel_counters()
+
+    def end(self) -> None:
+        self._kernel_after = read_kernel_counters()
+        self._spent = {name: service.cpu_seconds() - self._before[name] for name, service in self._components.items()}
+
+    def stretch(self, driven: Driven, position: int = 0) -> Stretch:
+        cpu = {**self._spent, "load": driven.cpu_seconds}
+        return Stretch(driven, position, cpu, (self._kernel_before, self._kernel_after))
+
+
+def _logged_requests(path: Path) -> int:
+    """Requests in the app server's log, the harness's own probes left out."""
+    if not path.exists():
+        return 0
+    with path.open(errors="replace") as lines:
+        return sum(PROBE_QUERY not in line for line in lines)

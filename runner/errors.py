@@ -1,0 +1,29 @@
+"""Errors that end a command, each with the exit code that the design gives it."""
+
+
+class ConnbenchError(Exception):
+    """What happened, where, and what to do: the message is shown to the user as it stands."""
+
+    exit_code = 1
+
+
+class UsageError(ConnbenchError):
+    """Bad usage, a bad matrix or a bad run folder; nothing was started."""
+
+    exit_code = 2
+
+
+class EnvironmentUnfit(ConnbenchError):
+    """This machine cannot run it: the message names what is missing and the command that mends it."""
+
+    exit_code = 3
+
+
+class StackError(ConnbenchError):
+    """A component of one stack failed; the attempt fails, the run goes on."""
+
+
+class Interrupted(ConnbenchError):
+    """The user stopped the run; what was measured is kept."""
+
+    exit_code = 130

@@ -1,0 +1,60 @@
+"""What an attempt saw, phase by phase."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runner.load.generator import Driven
+from runner.matrix.cells import Cell
+from runner.plan import PlannedAttempt
+from runner.results.schema import Phase
+from runner.sampling.host import HostRow, KernelCounters
+from runner.stacks.app import AppDescription
+from runner.stacks.databases.base import Books, Peak
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One stretch of load, count or window, with what was read around it."""
+
+    driven: Driven
+    #: Place in its round; 0 for the count.
+    position: int
+    #: Seconds by component: app, database, load.
+    cpu_seconds: Mapping[str, float]
+    kernel: tuple[KernelCounters, KernelCounters]
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """Read when the app server has gone: its log is whole, and its connections have handed in their statistics."""
+
+    books: Books
+    logged_requests: int
+    #: Rows that each audited table has gained since the template.
+    rows_gained: Mapping[str, int]
+
+
+@dataclass
+class Evidence:
+    """Filled phase by phase; what was never reached stays None."""
+
+    cell: Cell
+    planned: PlannedAttempt
+    group: str
+    app: AppDescription
+    started_at: str
+    #: Monotonic clock at offset 0.
+    clock_zero: float
+    server_command: Sequence[str] = ()
+    shown_databases: Mapping[str, object] = field(default_factory=dict)
+    phases: list[Phase] = field(default_factory=list)
+    checked: bool = False
+    counted: Stretch | None = None
+    peak: Peak | None = None
+    books: Books | None = None
+    windows: list[Stretch] = field(default_factory=list)
+    host_rows: list[HostRow] = field(default_factory=list)
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        return [*([self.counted] if self.counted else []), *self.windows]

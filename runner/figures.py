@@ -1,0 +1,47 @@
+"""One attempt's figures from its raw records: exact quantiles and counts, no statistics over attempts."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from runner.load.recorder import COUNT_WINDOW
+from runner.results.schema import ErrorKind, Latency, WorkerShare
+
+QUANTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+
+
+def latency(milliseconds: "pd.Series[float]") -> Latency:
+    """Exact quantiles: the value itself at rank ⌈q·n⌉, never an interpolation between two."""
+    if milliseconds.empty:
+        return Latency()
+    quantiles = milliseconds.quantile(list(QUANTILES.values()), interpolation="higher")
+    figures = {name: round(float(quantiles[q]), 4) for name, q in QUANTILES.items()}
+    return Latency(**figures, max=round(float(milliseconds.max()), 4))
+
+
+def answered_between(requests: pd.DataFrame, start: float, end: float) -> pd.DataFrame:
+    """The requests answered in [start, end), both in seconds on the attempt's clock."""
+    answered = requests["offset"] + requests["service_ms"] / 1000
+    return requests[(answered >= start) & (answered < end)]
+
+
+def error_kinds(requests: pd.DataFrame, examples: Mapping[str, str]) -> dict[str, ErrorKind]:
+    """Failed requests by kind, over the whole attempt."""
+    failed = requests[requests["error"] != ""]
+    counts = failed["error"].astype(str).value_counts()
+    return {str(kind): ErrorKind(count=int(count), example=examples.get(str(kind), "")) for kind, count in counts.items()}
+
+
+def worker_shares(requests: pd.DataFrame) -> list[WorkerShare]:
+    """What each worker process answered, the busiest first."""
+    known = requests[requests["worker"] > 0]
+    groups = known.groupby("worker")["thread"].agg(["size", "nunique"]).sort_values("size", ascending=False)
+    return [WorkerShare(pid=int(pid), requests=int(row["size"]), threads=int(row["nunique"])) for pid, row in groups.iterrows()]
+
+
+def database_requests(requests: pd.DataFrame, without: frozenset[str]) -> int:
+    """Requests to endpoints that touch the database."""
+    return int((~requests["endpoint"].astype(str).isin(without)).sum())
+
+
+__all__ = ["COUNT_WINDOW", "answered_between", "database_requests", "error_kinds", "latency", "worker_shares"]

@@ -1,0 +1,100 @@
+"""A group's life: its attempts side by side, counted one after the other, then timed in windows that take turns."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from runner.attempt import Attempt, Stage
+from runner.errors import ConnbenchError, Interrupted
+from runner.matrix.cells import Cell
+from runner.plan import PlannedGroup
+from runner.progress import Reporter, TimeBook
+from runner.results.schema import AttemptRecord
+
+
+class GroupRun:
+    def __init__(self, group: PlannedGroup, cells: Mapping[str, Cell], stage: Stage, reporter: Reporter, time_book: TimeBook) -> None:
+        self._group = group
+        self._stage = stage
+        self._reporter = reporter
+        self._time_book = time_book
+        self._attempts = [Attempt(cells[planned.cell], planned, group.name, stage) for planned in group.attempts]
+
+    def run(self) -> list[AttemptRecord]:
+        """Runs the group; whatever happens, everything is taken down and every attempt recorded."""
+        try:
+            self._count_all()
+            self._time_all()
+        except KeyboardInterrupt:
+            for attempt in self._attempts:
+                attempt.fail(Interrupted("the run was interrupted before this attempt was complete"))
+            raise
+        finally:
+            records = self._finish()
+        return records
+
+    def _count_all(self) -> None:
+        """Stack after stack: up, verify, count, idle. The next one comes up while this one stands idle."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="bring-up") as helper:
+            coming = self._bring_up(helper, self._attempts[0])
+            for attempt, following in zip(self._attempts, [*self._attempts[1:], None], strict=True):
+                self._step(attempt, "up", coming.result)
+                self._step(attempt, "verify", attempt.verify)
+                self._step(attempt, "count", attempt.count)
+                if following is not None:
+                    coming = self._bring_up(helper, following)
+                self._step(attempt, "idle", attempt.idle)
+                self._reporter.advance(attempt.cell.load.count + attempt.cell.load.idle)
+
+    def _bring_up(self, helper: ThreadPoolExecutor, attempt: Attempt) -> "Future[None]":
+        return helper.submit(attempt.up)
+
+    def _time_all(self) -> None:
+        """Round after round, each standing attempt's window in an order drawn anew."""
+        order = random.Random(self._stage.seed)
+        for number in range(max(attempt.cell.load.windows for attempt in self._attempts)):
+            turn = [attempt for attempt in self._attempts if number < attempt.cell.load.windows]
+            order.shuffle(turn)
+            for position, attempt in enumerate(turn):
+                self._step(attempt, f"round {number + 1}", lambda: attempt.window(number, position), name="windows")
+                self._reporter.advance(attempt.cell.load.window + attempt.cell.load.lead_in)
+
+    def _step(self, attempt: Attempt, phase: str, action: Callable[[], object], name: str | None = None) -> None:
+        """One phase of one attempt, unless it has failed before; a failure is its own and the group goes on."""
+        if not attempt.standing:
+            return
+        self._reporter.phase(attempt.cell.id, phase)
+        with self._time_book.spent(name or phase):
+            try:
+                action()
+            except ConnbenchError as error:
+                attempt.fail(error)
+
+    def _finish(self) -> list[AttemptRecord]:
+        with self._time_book.spent("down"):
+            self._reporter.phase(self._group.name, "stopping")
+            with ThreadPoolExecutor(max_workers=4, thread_name_prefix="take-down") as helpers:
+                list(helpers.map(Attempt.down, self._attempts))
+        with self._time_book.spent("recording"):
+            records = []
+            for attempt in self._attempts:
+                self._reporter.phase(attempt.cell.id, "recording")
+                record = attempt.record()
+                records.append(record)
+                self._report(record)
+        return records
+
+    def _report(self, record: AttemptRecord) -> None:
+        verdict = record.verdict
+        self._stage.folder.event(
+            "finished", cell=record.cell, block=record.block, attempt=record.attempt, status=verdict.status, reason=verdict.reason
+        )
+        if verdict.status != "ok":
+            self._reporter.line(f"{record.cell}, block {record.block}: {verdict.status}: {verdict.reason}")
+
+
+def run_group(
+    group: PlannedGroup, cells: Mapping[str, Cell], stage: Stage, reporter: Reporter, time_book: TimeBook
+) -> Sequence[AttemptRecord]:
+    """Runs one group to its end."""
+    return GroupRun(group, cells, stage, reporter, time_book).run()

@@ -1,0 +1,152 @@
+"""Locust in a process of its own, driven by the runner over a socket: `python -m runner.load.driver FD`.
+
+One JSON object a line each way. `configure` first, then any number of `drive`, then the end of the stream, at
+which the process leaves: it can never outlive the runner. Locust is used as a library (its own runner API), so
+that a stretch of load starts within milliseconds; starting Locust anew would cost more than a window.
+"""
+
+# Locust patches the standard library for gevent on import: it has to come first.
+import locust  # noqa: I001  isort: skip
+import gc
+import json
+import logging
+import random
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, process_time
+from typing import Any
+
+import gevent
+from locust import User
+from locust.contrib.fasthttp import FastHttpUser
+from locust.env import Environment
+from locust.util.load_locustfile import load_locustfile
+
+from runner.load.recorder import Recorder
+
+# How long requests in flight at the end of a stretch may take before they are cut off; longer than any answer.
+STOP_TIMEOUT = 20.0
+# Half a second is long enough to hold some hundred requests and short enough to see the rate climb.
+BIN_SECONDS = 0.5
+# The rate has settled when the last bin is at most this much above the one before: shared hosts vary by some 13 %.
+CLIMB = 1.15
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A `drive` command: `users` for `seconds` after `lead_in`, up to `most` seconds until the rate is steady."""
+
+    window: int
+    users: int
+    lead_in: float
+    seconds: float
+    most: float
+    workers: int
+    seed: str
+
+
+class Driver:
+    def __init__(self, locustfile: str, host: str, keep_alive: bool, record: str) -> None:
+        logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+        self.recorder = Recorder(Path(record))
+        user_classes, shapes = load_locustfile(locustfile)
+        if shapes:
+            raise ValueError(f"{locustfile} has a load shape, which only plain Locust can follow")
+        for user_class in user_classes.values():
+            _set_keep_alive(user_class, keep_alive)
+        self.environment = Environment(user_classes=list(user_classes.values()), host=host, stop_timeout=STOP_TIMEOUT)
+        self.environment.events.request.add_listener(self.recorder.on_request)
+        self.environment.events.user_error.add_listener(self._on_user_error)
+        self.runner = self.environment.create_local_runner()
+        self.script_errors: list[str] = []
+        # What is loaded now stays; a collection after each stretch then takes a millisecond and closes sockets.
+        gc.collect()
+        gc.freeze()
+
+    def drive(self, stretch: Stretch) -> dict[str, Any]:
+        """Drives one stretch; returns what happened, times on the monotonic clock."""
+        recorder = self.recorder
+        before = recorder.recorded, recorder.failed
+        recorder.window = stretch.window
+        recorder.answered_at.clear()
+        recorder.workers.clear()
+        random.seed(stretch.seed)
+        cpu = process_time()
+        begun = monotonic()
+        self.runner.start(stretch.users, spawn_rate=stretch.users)
+        gevent.sleep(stretch.lead_in)
+        start = monotonic()
+        gevent.sleep(stretch.seconds)
+        steady = self._settle(stretch, start)
+        end = monotonic()
+        self.runner.stop()
+        stopped = monotonic()
+        cpu = process_time() - cpu
+        gc.collect()
+        recorder.flush()
+        return {
+            "begun": begun,
+            "start": start,
+            "end": end,
+            "stopped": stopped,
+            "steady": steady,
+            "requests": recorder.recorded - before[0],
+            "errors": recorder.failed - before[1],
+            "locust_requests": self.environment.stats.total.num_requests,
+            "recorded": recorder.recorded,
+            "cpu_seconds": cpu,
+            "faults": [*recorder.faults, *self.script_errors][:3],
+        }
+
+    def _settle(self, stretch: Stretch, start: float) -> bool:
+        """Goes on until every worker has answered and the rate no longer climbs, or the time is up."""
+        if stretch.most <= stretch.seconds:
+            return True
+        while not (len(self.recorder.workers) >= stretch.workers and self._level()):
+            if monotonic() - start >= stretch.most:
+                return False
+            gevent.sleep(BIN_SECONDS / 2)
+        return True
+
+    def _level(self) -> bool:
+        now = monotonic()
+        ages = [now - moment for moment in self.recorder.answered_at[-20_000:]]
+        last = sum(age < BIN_SECONDS for age in ages)
+        before = sum(BIN_SECONDS <= age < 2 * BIN_SECONDS for age in ages)
+        return last <= before * CLIMB
+
+    def _on_user_error(self, exception: BaseException, **_: Any) -> None:
+        """A profile's own code raised: Locust logs it and goes on."""
+        self.script_errors.append(repr(exception))
+
+
+def _set_keep_alive(user_class: type[User], keep_alive: bool) -> None:
+    if keep_alive:
+        return
+    if not issubclass(user_class, FastHttpUser):
+        raise ValueError(f"keep_alive: false needs a FastHttpUser; {user_class.__name__} is none")
+    user_class.default_headers = {**(user_class.default_headers or {}), "Connection": "close"}
+
+
+def serve(channel: socket.socket) -> None:
+    """Answers commands until the runner closes its end."""
+    lines = channel.makefile("rw", encoding="utf-8")
+    driver: Driver | None = None
+    for line in lines:
+        command = json.loads(line)
+        try:
+            if driver is None:
+                driver = Driver(**command)
+                reply: dict[str, Any] = {"ready": locust.__version__}
+            else:
+                reply = driver.drive(Stretch(**command))
+        except Exception as error:
+            reply = {"failed": f"{type(error).__name__}: {error}"}
+        lines.write(json.dumps(reply) + "\n")
+        lines.flush()
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,107 @@
+"""The runner's end of a load generator: starts Locust's process, tells it when to drive, reads what it recorded."""
+
+import json
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from runner import waiting
+from runner.errors import StackError
+from runner.load.recorder import COUNT_WINDOW
+from runner.provision.native import Command, NativeProvider, NativeService
+from runner.provision.service import Address
+
+
+@dataclass(frozen=True)
+class Driven:
+    """One stretch of load. Moments are on the monotonic clock; `start` to `end` is the measured part.
+
+    `begun` is when the first request left, `stopped` when the last was answered. `requests` and `errors` are all
+    of the stretch's, lead-in included; `cpu_seconds` is the generator's own.
+    """
+
+    begun: float
+    start: float
+    end: float
+    stopped: float
+    steady: bool
+    requests: int
+    errors: int
+    locust_requests: int
+    recorded: int
+    cpu_seconds: float
+    faults: Sequence[str]
+
+
+class LoadGenerator:
+    """One Locust process, for one attempt."""
+
+    def __init__(self, provider: NativeProvider, name: str, record: Path, log_path: Path) -> None:
+        """Starts the process; it imports Locust while the app server starts."""
+        self._provider = provider
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.service: NativeService = provider.start(
+                name,
+                Command([sys.executable, "-m", "runner.load.driver", str(theirs.fileno())]),
+                Address("", 0),
+                log_path,
+                pass_fds=[theirs.fileno()],
+            )
+        self._channel = ours
+        self._lines = ours.makefile("rw", encoding="utf-8")
+        self._record = record
+
+    def configure(self, locustfile: Path, host: Address, keep_alive: bool) -> None:
+        """Loads the profile; returns when the generator could send its first request."""
+        self._ask(
+            {"locustfile": str(locustfile), "host": f"http://{host}", "keep_alive": keep_alive, "record": str(self._record)},
+            waiting.LOAD_START,
+        )
+
+    def count(self, *, users: int, seconds: float, workers: int, seed: str) -> Driven:
+        """The contiguous stretch: at least `seconds`, at most twice that, until the rate is steady and all workers answered."""
+        return self._drive(COUNT_WINDOW, users, lead_in=0.0, seconds=seconds, most=2 * seconds, workers=workers, seed=seed)
+
+    def window(self, number: int, *, users: int, lead_in: float, seconds: float, seed: str) -> Driven:
+        """One window."""
+        return self._drive(number, users, lead_in=lead_in, seconds=seconds, most=0.0, workers=0, seed=seed)
+
+    def _drive(self, window: int, users: int, **stretch: Any) -> Driven:
+        limit = stretch["lead_in"] + max(stretch["seconds"], stretch["most"]) + waiting.LOAD_REPLY
+        return Driven(**self._ask({"window": window, "users": users, **stretch}, limit))
+
+    def _ask(self, command: dict[str, Any], limit: float) -> dict[str, Any]:
+        self._channel.settimeout(limit)
+        try:
+            self._lines.write(json.dumps(command) + "\n")
+            self._lines.flush()
+            line = self._lines.readline()
+        except TimeoutError:
+            raise StackError(f"the load generator did not answer within {limit:.0f} s{self._tail()}") from None
+        except OSError as error:
+            raise StackError(f"the load generator is gone ({error}){self._tail()}") from error
+        if not line:
+            raise StackError(f"the load generator ended by itself{self._tail()}")
+        reply: dict[str, Any] = json.loads(line)
+        if "failed" in reply:
+            raise StackError(f"the load generator refused: {reply['failed']}{self._tail()}")
+        return reply
+
+    def _tail(self) -> str:
+        return f"; its log ends:\n{self.service.log_tail()}"
+
+    def close(self) -> None:
+        self._lines.close()
+        self._channel.close()
+        self._provider.stop(self.service)
+
+
+def locustfile_of(profile: str, root: Path) -> Path:
+    """`locustfiles/<profile>.py`."""
+    return root / "locustfiles" / f"{profile}.py"
+
+

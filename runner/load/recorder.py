@@ -1,0 +1,99 @@
+"""Every request, raw: what Locust's own statistics would round, mix with failures, or lose at a stop.
+
+Lives in Locust's process, so it imports nothing heavy. One fixed-size record a request, appended to a buffer
+and written out whenever the load stands idle; the names that records point to are in a small file beside.
+"""
+
+import json
+import struct
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+#: window, endpoint, status, error, worker pid, thread, start, intended start (both monotonic seconds), service ms, app ms.
+RECORD = struct.Struct("<hhhhiQddff")
+#: The window number of requests made during the count.
+COUNT_WINDOW = -1
+NO_TIMING = -1.0
+EXAMPLE_LENGTH = 500
+
+
+class Recorder:
+    """Listens to Locust's `request` event. `window` is set by whoever drives."""
+
+    def __init__(self, path: Path) -> None:
+        self.window = COUNT_WINDOW
+        self.recorded = 0
+        self.failed = 0
+        #: What went wrong inside the listener: Locust swallows a listener's exceptions.
+        self.faults: list[str] = []
+        #: Moments at which requests were answered in this stretch, for judging whether the rate is steady.
+        self.answered_at: list[float] = []
+        self.workers: set[int] = set()
+        self._endpoints: dict[str, int] = {}
+        self._errors: dict[str, int] = {}
+        self._examples: list[str] = []
+        self._buffer = bytearray()
+        self._path = path
+        self._file = path.open("wb")
+
+    def on_request(
+        self, request_type: str, name: str, response_time: float, response: Any, exception: Any, **_: Any
+    ) -> None:
+        try:
+            self._record(f"{request_type} {name}", response_time, response, exception)
+        except Exception as error:
+            self.faults.append(repr(error))
+
+    def _record(self, endpoint: str, milliseconds: float, response: Any, exception: Any) -> None:
+        ended = monotonic()
+        started = ended - milliseconds / 1000
+        status = getattr(response, "status_code", 0) or 0
+        worker, thread, app_ms = server_timing(getattr(response, "headers", None))
+        error = -1
+        if exception is not None or status >= 400:
+            error = self._error(status, exception, response)
+            self.failed += 1
+        self._buffer += RECORD.pack(
+            self.window,
+            self._endpoints.setdefault(endpoint, len(self._endpoints)),
+            status,
+            error,
+            worker,
+            thread,
+            started,
+            # In the closed model a request should leave when it leaves.
+            started,
+            milliseconds,
+            app_ms,
+        )
+        self.recorded += 1
+        self.answered_at.append(ended)
+        if worker:
+            self.workers.add(worker)
+
+    def _error(self, status: int, exception: Any, response: Any) -> int:
+        kind = f"HTTP {status}" if status >= 400 else type(exception).__name__
+        number = self._errors.setdefault(kind, len(self._errors))
+        if number == len(self._examples):
+            body = (getattr(response, "text", None) or "") if status else ""
+            self._examples.append(f"{exception or ''} {body}".strip()[:EXAMPLE_LENGTH])
+        return number
+
+    def flush(self) -> None:
+        """Writes what is buffered, and the names, so that a killed process loses one stretch at most."""
+        self._file.write(self._buffer)
+        self._file.flush()
+        self._buffer.clear()
+        names = {"endpoints": list(self._endpoints), "errors": list(self._errors), "examples": self._examples}
+        self._path.with_suffix(".json").write_text(json.dumps(names))
+
+
+def server_timing(headers: Any) -> tuple[int, int, float]:
+    """Worker pid, thread and milliseconds in the app, from the overlay's header; zeros and -1 where there is none."""
+    header = headers.get("server-timing") if headers is not None else None
+    if not header:
+        return 0, 0, NO_TIMING
+    app, _, worker = header.partition(", worker;desc=")
+    pid, _, thread = worker.partition(".")
+    return int(pid), int(thread), float(app[len("app;dur=") :])

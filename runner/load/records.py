@@ -1,0 +1,48 @@
+"""What the recorder wrote, as a frame. The runner's side of `runner.load.recorder`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from runner.errors import StackError
+from runner.load.recorder import RECORD
+
+#: The record of `runner.load.recorder`, field by field.
+LAYOUT = np.dtype(
+    [
+        ("window", "<i2"),
+        ("endpoint", "<i2"),
+        ("status", "<i2"),
+        ("error", "<i2"),
+        ("worker", "<i4"),
+        ("thread", "<u8"),
+        ("offset", "<f8"),
+        ("intended", "<f8"),
+        ("service_ms", "<f4"),
+        ("app_ms", "<f4"),
+    ]
+)
+assert LAYOUT.itemsize == RECORD.size
+
+
+def read_records(path: Path, clock_zero: float) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Every request of an attempt, and an example text for each kind of error.
+
+    Columns: `window` (-1 is the count), `endpoint`, `status`, `error` (empty for success), `worker`, `thread` (a
+    number within its worker), `offset` and `intended` (seconds since `clock_zero`), `service_ms`, `app_ms`.
+    """
+    raw = path.read_bytes()
+    if len(raw) % LAYOUT.itemsize:
+        raise StackError(f"{path.name} ends in the middle of a record")
+    records = np.frombuffer(raw, LAYOUT)
+    names = json.loads(path.with_suffix(".json").read_text())
+    frame = pd.DataFrame({name: records[name] for name in LAYOUT.names or ()})
+    frame["offset"] -= clock_zero
+    frame["intended"] -= clock_zero
+    frame["endpoint"] = pd.Categorical.from_codes(frame["endpoint"].to_numpy(), names["endpoints"])
+    # -1 is "no error" and becomes the first category, the empty string.
+    frame["error"] = pd.Categorical.from_codes(frame["error"].to_numpy() + 1, ["", *names["errors"]])
+    frame["thread"] = frame.groupby("worker")["thread"].transform(lambda idents: pd.factorize(idents)[0])
+    return frame, dict(zip(names["errors"], names["examples"], strict=True))

@@ -1,0 +1,59 @@
+"""A cell: one combination of axis values, resolved to the parameters of each thing in its stack."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.matrix.spec import ConnectionSpec, LoadSpec
+from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.servers import AnyServerSpec
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`axes` holds the axis values by which it is selected; `reference` is the id of the cell it is compared with."""
+
+    id: str
+    axes: Mapping[str, Any]
+    app: str
+    database_name: str
+    server_name: str
+    connection_name: str
+    database: AnyDatabaseSpec
+    server: AnyServerSpec
+    connection: ConnectionSpec
+    load: LoadSpec
+    reference: str | None
+
+    @property
+    def client_keep_alive(self) -> bool:
+        """Whether a client connection really carries several requests: both sides must want it."""
+        return self.load.keep_alive and self.server.keeps_clients_alive
+
+
+@dataclass(frozen=True)
+class SkippedCell:
+    """A combination that cannot exist, and why."""
+
+    id: str
+    axes: Mapping[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How many connections a cell should hold, from its parameters alone.
+
+    `min` and `max` bound the peak under load; `max` None is "without bound", and `formula` then names what bounds
+    it. `opened_per_request` is None where connections are reused, so that it depends on how long the load lasts.
+    `opened_max` bounds the connections opened altogether, None without bound. `lingering_*` bound what is left
+    after the idle time.
+    """
+
+    min: int
+    max: int | None
+    formula: str
+    opened_per_request: float | None
+    opened_max: int | None
+    lingering_min: int
+    lingering_max: int | None

@@ -1,0 +1,102 @@
+"""matrix.yaml as typed models. Units are part of a value: `4s`, `250ms`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from runner.models import Strict
+from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.servers import AnyServerSpec
+
+_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+def parse_duration(value: object) -> object:
+    """`4s`, `250ms`, `2m` to seconds; a bare number is refused, since its unit would be a guess."""
+    if not isinstance(value, str):
+        raise ValueError(f"a duration needs a unit, such as '4s' or '250ms', not {value!r}")
+    match = _DURATION.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f"{value!r} is no duration; write '4s', '250ms' or '2m'")
+    return float(match["number"]) * _SECONDS[match["unit"]]
+
+
+#: Seconds, written with a unit.
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str), Field(gt=0, le=3600)]
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+
+
+class LoadSpec(Strict):
+    """How a cell is driven. In the closed model each of `users` sends its next request when the last was answered."""
+
+    profile: str = "mixed"
+    model: Literal["closed"] = "closed"
+    users: int = Field(default=16, ge=1, le=10_000)
+    keep_alive: bool = True
+    #: The contiguous stretch in which connections are counted; it is the warm-up too.
+    count: Duration = 4.0
+    #: After the count: what is still connected at its end lingers.
+    idle: Duration = 2.0
+    windows: int = Field(default=8, ge=0, le=1000)
+    window: Duration = 1.0
+    #: The start of each window that is driven but not measured, while clients and connections come back.
+    lead_in: Duration = 0.15
+
+
+class SamplingSpec(Strict):
+    """How often the database and the host are looked at, per second."""
+
+    database: float = Field(default=20.0, gt=0, le=200)
+    host: float = Field(default=5.0, gt=0, le=50)
+
+
+class PoolSpec(Strict):
+    """Django's native psycopg pool (`OPTIONS["pool"]`)."""
+
+    kind: Literal["native"]
+    min_size: int = Field(default=4, ge=0, le=1000)
+    max_size: int | None = Field(default=None, ge=1, le=1000)
+    timeout: Duration | None = None
+
+
+class ConnectionSpec(Strict):
+    """Django's connection settings: `DATABASES[...]`, as they are spelt there in lower case."""
+
+    conn_max_age: int | None = Field(default=0, ge=0)
+    conn_health_checks: bool = False
+    pool: PoolSpec | None = None
+
+
+class Expectation(Strict):
+    """A bound on one metric of the cells that `where` selects by axis value: breaking it fails the run.
+
+    Written flat in the file: `{where: {server: uwsgi}, connections.peak: {at_most: 16}}`.
+    """
+
+    where: Mapping[str, Any] = Field(default_factory=dict)
+    metric: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+class MatrixFile(Strict):
+    """A whole matrix file."""
+
+    name: Name
+    app: str = "shop"
+    load: LoadSpec = Field(default_factory=LoadSpec)
+    sampling: SamplingSpec = Field(default_factory=SamplingSpec)
+    blocks: int = Field(default=3, ge=1, le=1000)
+    databases: Mapping[Name, AnyDatabaseSpec] = Field(min_length=1)
+    servers: Mapping[Name, AnyServerSpec] = Field(min_length=1)
+    connections: Mapping[Name, ConnectionSpec] = Field(min_length=1)
+    #: Axis name to its values: `database`, `server`, `connection`, or a dotted parameter such as `load.users`.
+    matrix: Mapping[str, Sequence[Any]] = Field(min_length=1)
+    exclude: Sequence[Mapping[str, Any]] = ()
+    expect: Sequence[Expectation] = ()
+    #: The connection settings that ratios are taken to; the first of the connection axis unless told.
+    reference: Name | None = None

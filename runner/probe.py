@@ -1,0 +1,65 @@
+"""The harness's own requests: is this our app, is it up, does each endpoint answer as it should?"""
+
+import requests
+
+from runner import waiting
+from runner.errors import StackError
+from runner.provision.service import Address, Service
+from runner.stacks.app import App, Check
+from runner.stacks.servers.base import PROBE_QUERY
+
+SHOWN = 200
+
+
+def wait_until_ready(service: Service, app: App, token: str) -> None:
+    """Returns when the app answers and has proved to be the one that was started."""
+
+    def probe() -> bool | None:
+        if not service.alive():
+            raise StackError(f"{service.name} ended while starting; its log ends:\n{service.log_tail()}")
+        try:
+            answer = _request(service.address, "GET", app.description.ready)
+        except requests.RequestException:
+            return None
+        if answer.headers.get("X-Connbench-Token") != token:
+            raise StackError(f"{service.name}: {service.address} is answered by something that this run did not start")
+        return True if answer.status_code == 200 else None
+
+    if waiting.wait_for(probe, waiting.APP_START) is None:
+        raise StackError(f"{service.name} was not ready within {waiting.APP_START:.0f} s; its log ends:\n{service.log_tail()}")
+
+
+def run_checks(service: Service, app: App) -> int:
+    """Sends every check of the app; returns how many of them touch the database."""
+    for check in app.description.checks:
+        _verify(service, check)
+    return sum(check.database for check in app.description.checks)
+
+
+def _verify(service: Service, check: Check) -> None:
+    where = f"{check.method} {check.path}"
+    try:
+        answer = _request(service.address, check.method, check.path, check.json_body)
+    except requests.RequestException as error:
+        raise StackError(f"{where}: no answer ({error}); the log of {service.name} ends:\n{service.log_tail()}") from error
+    if answer.status_code != check.status:
+        raise StackError(
+            f"{where}: status {answer.status_code}, expected {check.status}; it says: {answer.text[:SHOWN]!r}; "
+            f"the log of {service.name} ends:\n{service.log_tail()}"
+        )
+    if check.contains not in answer.text:
+        raise StackError(f"{where}: {check.contains!r} is not in the answer, which begins {answer.text[:SHOWN]!r}")
+
+
+def _request(address: Address, method: str, path: str, body: object = None) -> requests.Response:
+    separator = "&" if "?" in path else "?"
+    return requests.request(
+        method,
+        f"http://{address}{path}{separator}{PROBE_QUERY}",
+        json=body,
+        headers={"Connection": "close"},
+        timeout=waiting.HTTP_PROBE,
+        allow_redirects=False,
+    )
+
+

@@ -1,0 +1,253 @@
+"""Services as process groups on this machine: the one module that owns processes.
+
+Each service is a session of its own, so that a signal reaches all of its processes and a Ctrl-C in the
+terminal reaches the runner alone, which then takes everything down in order. A guard process watches the
+runner: if the runner dies without a word (kill -9), the guard ends what it had started.
+"""
+
+import contextlib
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from runner import waiting
+from runner.errors import StackError
+from runner.provision.service import Address, Usage
+
+LOOPBACK = "127.0.0.1"
+# Below Linux's ephemeral range (32768 and up), where an outgoing connection may take any port at any moment.
+PORTS = range(15000, 32000)
+# PostgreSQL, MariaDB and PgBouncer refuse root; under root they run as this user, who owns nothing else.
+UNPRIVILEGED = "nobody"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start: `argv` without a shell, `env` on top of a small base environment."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+
+
+class NativeService:
+    """A process group. See `runner.provision.service.Service`."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", address: Address, log_path: Path) -> None:
+        self.name = name
+        self.address = address
+        self.log_path = log_path
+        self._process = process
+        self._root = psutil.Process(process.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def processes(self) -> list[psutil.Process]:
+        """The service's live processes, the first one first."""
+        try:
+            return [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def cpu_seconds(self) -> float:
+        total = 0.0
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+        return total
+
+    def usage(self) -> Usage:
+        memory = 0
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                memory += process.memory_full_info().pss
+        return Usage(self.cpu_seconds(), memory)
+
+    def log_tail(self, lines: int = 20) -> str:
+        return log_tail(self.log_path, lines)
+
+    def stop(self, first: signal.Signals = signal.SIGINT) -> None:
+        """`first`, then TERM, then KILL to the whole group, each given its time."""
+        for number, limit in ((first, waiting.STOP_INT), (signal.SIGTERM, waiting.STOP_TERM)):
+            if not self.alive():
+                break
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(limit)
+        # The leader is gone or deaf; whatever it left in its session goes too.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class NativeProvider:
+    """Starts services in a private temporary folder and ends every one of them on `close`."""
+
+    kind = "native"
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="connbench-"))
+        # Servers that run as another user must be able to walk to their data, not to list what is beside it.
+        self.folder.chmod(0o711)
+        self._services: list[NativeService] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._guard = _start_guard(self.folder)
+
+    def start(
+        self,
+        name: str,
+        command: Command,
+        address: Address,
+        log_path: Path,
+        *,
+        unprivileged: bool = False,
+        pass_fds: Sequence[int] = (),
+    ) -> NativeService:
+        """Starts one process group whose output goes to `log_path`; it is tracked from its first moment."""
+        with self._lock:
+            if self._closed:
+                raise StackError(f"{name} was not started: the run is being stopped")
+            try:
+                with log_path.open("ab") as log:
+                    process = subprocess.Popen(
+                        list(command.argv),
+                        env={**base_environment(), **command.env},
+                        cwd=command.cwd or self.folder,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                        pass_fds=pass_fds,
+                        **identity(unprivileged),
+                    )
+            except OSError as error:
+                raise StackError(f"{name} could not be started: {error}") from error
+            service = NativeService(name, process, address, log_path)
+            self._services.append(service)
+            self._tell_guard(f"+{process.pid}")
+            return service
+
+    def stop(self, service: NativeService) -> None:
+        """Stops one service and forgets it."""
+        service.stop()
+        with self._lock:
+            if service in self._services:
+                self._services.remove(service)
+                self._tell_guard(f"-{service.pid}")
+
+    def free_address(self) -> Address:
+        """A loopback port that nothing listens on now; a server that loses the race for it is started anew."""
+        while True:
+            port = random.choice(PORTS)
+            with socket.socket() as probe:
+                with contextlib.suppress(OSError):
+                    probe.bind((LOOPBACK, port))
+                    return Address(LOOPBACK, port)
+
+    def private_folder(self, name: str, *, unprivileged: bool = False) -> Path:
+        """A new folder that only the service's own user may enter."""
+        folder = self.folder / name
+        folder.mkdir(mode=0o700)
+        if unprivileged and os.geteuid() == 0:
+            account = pwd.getpwnam(UNPRIVILEGED)
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        return folder
+
+    def close(self) -> None:
+        """Stops everything, the newest first, and removes the folder."""
+        with self._lock:
+            self._closed = True
+            services = list(reversed(self._services))
+            self._services.clear()
+        for service in services:
+            service.stop()
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+        self._guard.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _tell_guard(self, line: str) -> None:
+        if self._guard.stdin is not None:
+            self._guard.stdin.write(line.encode() + b"\n")
+            self._guard.stdin.flush()
+
+
+def run_command(command: Command, *, limit: float, what: str, unprivileged: bool = False, stdin: Path | None = None) -> str:
+    """Runs one command to its end and returns its output; a failure carries the output's tail."""
+    try:
+        with open(stdin or os.devnull, "rb") as source:
+            done = subprocess.run(
+                list(command.argv),
+                env={**base_environment(), **command.env},
+                cwd=command.cwd,
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=limit,
+                check=False,
+                **identity(unprivileged),
+            )
+    except subprocess.TimeoutExpired as error:
+        raise StackError(f"{what} did not end within {limit:.0f} s") from error
+    except OSError as error:
+        raise StackError(f"{what} could not be started: {error}") from error
+    output = done.stdout.decode(errors="replace")
+    if done.returncode != 0:
+        tail = "\n".join(output.splitlines()[-20:])
+        raise StackError(f"{what} failed with exit code {done.returncode}:\n{tail}")
+    return output
+
+
+def base_environment() -> dict[str, str]:
+    """The little that a service takes from the runner's own environment: nothing that could steer it."""
+    kept = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH")
+    return {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def identity(unprivileged: bool) -> dict[str, int | list[int]]:
+    """Popen's arguments that drop root, when there is root to drop."""
+    if not unprivileged or os.geteuid() != 0:
+        return {}
+    account = pwd.getpwnam(UNPRIVILEGED)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def log_tail(path: Path, lines: int = 20) -> str:
+    """The last lines of a log, at most 16 KiB of them."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 16384))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return "(no log)"
+
+
+def _start_guard(folder: Path) -> "subprocess.Popen[bytes]":
+    guard = Path(__file__).with_name("guard.py")
+    return subprocess.Popen(
+        [sys.executable, "-I", str(guard), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

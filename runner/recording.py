@@ -1,0 +1,147 @@
+"""From what an attempt saw to its record."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from runner import figures, flags
+from runner.evidence import Aftermath, Evidence
+from runner.results.schema import (
+    Agreement,
+    AttemptRecord,
+    ComponentUsage,
+    Connections,
+    SamplerQuality,
+    Verdict,
+    WindowResult,
+)
+from runner.sampling.host import host_frame
+
+
+def basic_record(evidence: Evidence, verdict: Verdict) -> AttemptRecord:
+    """The record of an attempt that came to nothing measurable."""
+    return AttemptRecord(
+        cell=evidence.cell.id,
+        block=evidence.planned.block,
+        attempt=evidence.planned.attempt,
+        group=evidence.group,
+        verdict=verdict,
+        started_at=evidence.started_at,
+        clock_zero=evidence.clock_zero,
+        phases=evidence.phases,
+        server_command=evidence.server_command,
+        django_databases=evidence.shown_databases,
+    )
+
+
+def measured_record(
+    evidence: Evidence,
+    requests: pd.DataFrame,
+    examples: Mapping[str, str],
+    aftermath: Aftermath,
+    sampler: SamplerQuality,
+) -> AttemptRecord:
+    """The record of an attempt that went through all of its phases."""
+    counted = requests[requests["window"] == figures.COUNT_WINDOW]
+    windows, timed = _windows(evidence, requests)
+    good = timed[timed["error"] == ""]
+    seconds = sum(window.seconds for window in windows)
+    workers = figures.worker_shares(counted)
+    agreement = _agreement(evidence, requests, aftermath)
+    return basic_record(evidence, flags.judge(agreement, evidence, aftermath)).model_copy(
+        update={
+            "flags": flags.raise_flags(evidence, workers, sampler),
+            "count_requests": len(counted),
+            "count_errors": int((counted["error"] != "").sum()),
+            "connections": _connections(evidence, counted),
+            "windows": windows,
+            "latency_ms": figures.latency(good["service_ms"]),
+            "throughput_rps": len(good) / seconds if seconds else None,
+            "requests": len(requests),
+            "errors": figures.error_kinds(requests, examples),
+            "resources": _resources(evidence),
+            "workers": workers,
+            "agreement": agreement,
+            "sampler": sampler,
+            "host": flags.host_figures(evidence),
+        }
+    )
+
+
+def _windows(evidence: Evidence, requests: pd.DataFrame) -> tuple[list[WindowResult], pd.DataFrame]:
+    """Each window's figures, and the measured requests of all; the count's requests where there are no windows."""
+    results, measured = [], []
+    for number, stretch in enumerate(evidence.windows):
+        start, end = (moment - evidence.clock_zero for moment in (stretch.driven.start, stretch.driven.end))
+        rows = figures.answered_between(requests[requests["window"] == number], start, end)
+        good = rows[rows["error"] == ""]
+        measured.append(rows)
+        results.append(
+            WindowResult(
+                round=number,
+                position=stretch.position,
+                offset=start,
+                seconds=end - start,
+                requests=len(rows),
+                errors=len(rows) - len(good),
+                latency_ms=figures.latency(good["service_ms"]),
+                driven_requests=stretch.driven.requests,
+                cpu_seconds=stretch.cpu_seconds,
+            )
+        )
+    return results, pd.concat(measured) if measured else requests
+
+
+def _connections(evidence: Evidence, counted: pd.DataFrame) -> Connections | None:
+    books, peak = evidence.books, evidence.peak
+    if books is None or peak is None:
+        return None
+    checks = sum(check.database for check in evidence.app.checks)
+    asked = figures.database_requests(counted, evidence.app.endpoints_without_database) + checks
+    return Connections(
+        peak=peak.connections,
+        peak_slots=peak.slots,
+        opened=books.opened,
+        refused=books.refused,
+        lingering=books.current,
+        database_requests=asked,
+        opened_per_request=books.opened / asked if asked else None,
+        transactions=books.transactions,
+    )
+
+
+def _agreement(evidence: Evidence, requests: pd.DataFrame, aftermath: Aftermath) -> Agreement:
+    answered = requests[requests["status"] > 0]
+    good = requests[requests["error"] == ""]
+    endpoints = good["endpoint"].astype(str)
+    checks = [f"{check.method} {check.path}" for check in evidence.app.checks if check.status < 400]
+    return Agreement(
+        locust=len(answered),
+        unanswered=len(requests) - len(answered),
+        server_log=aftermath.logged_requests,
+        audits={
+            audit.table: (
+                int((endpoints == audit.endpoint).sum()) + checks.count(audit.endpoint),
+                aftermath.rows_gained[audit.table],
+            )
+            for audit in evidence.app.audits
+        },
+        database_requests=figures.database_requests(good, evidence.app.endpoints_without_database),
+        database_transactions=aftermath.books.transactions,
+    )
+
+
+def _resources(evidence: Evidence) -> dict[str, ComponentUsage]:
+    """CPU over the windows; over the count where a matrix asks for no windows."""
+    timed = evidence.windows or evidence.stretches
+    requests = sum(stretch.driven.requests for stretch in timed)
+    host = host_frame(evidence.host_rows, evidence.clock_zero)
+    usage = {}
+    for component in ("app", "database", "load"):
+        seconds = sum(stretch.cpu_seconds[component] for stretch in timed)
+        memory = host.loc[host["component"] == component, "memory_bytes"].dropna()
+        usage[component] = ComponentUsage(
+            cpu_seconds_per_request=seconds / requests if requests else None,
+            peak_memory_bytes=None if memory.empty else int(memory.max()),
+        )
+    return usage

@@ -1,0 +1,242 @@
+"""What a run's folder holds, as typed records. Every file says which version of this schema it follows.
+
+Times are seconds, of two kinds: `…_at` is UTC as ISO 8601; an offset counts from the start of the attempt on the
+monotonic clock. Durations of requests are milliseconds and say so in their names.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from runner.models import Strict
+
+SCHEMA_VERSION = 1
+
+Status = Literal["ok", "failed", "invalid", "skipped", "incomparable", "underpowered"]
+
+
+class Verdict(Strict):
+    """A value, never an exception. `reason` is empty for `ok` alone."""
+
+    status: Status
+    reason: str = ""
+
+
+class Flag(Strict):
+    """Something that a reader should know of an attempt that stands all the same: `code` is stable, `text` is prose."""
+
+    code: Literal[
+        "generator-saturated",
+        "host-disturbed",
+        "listen-overflow",
+        "sampler-late",
+        "worker-idle",
+        "worker-skew",
+        "not-steady",
+        "peak-in-doubt",
+        "load-script-error",
+    ]
+    text: str
+
+
+class Phase(Strict):
+    """A stretch of an attempt. `offset` and `seconds` are on the attempt's clock."""
+
+    name: Literal["up", "verify", "count", "idle", "window", "down"]
+    offset: float
+    seconds: float
+    #: Round of a window, from 0.
+    index: int | None = None
+
+
+class Latency(Strict):
+    """Exact quantiles of successful requests, milliseconds. None where there was none."""
+
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+class Connections(Strict):
+    """What the database's own books say of the count, from the cold start to the end of the idle time."""
+
+    peak: int
+    #: Slots taken on the server at the peak, sessions included whose client had already gone.
+    peak_slots: int
+    opened: int
+    refused: int
+    lingering: int
+    #: Requests that touch the database, the harness's own checks among them; what `opened` is divided by.
+    database_requests: int
+    opened_per_request: float | None
+    #: Transactions (PostgreSQL) or statements (MySQL family) that the database ran for the cell.
+    transactions: int
+
+
+class WindowResult(Strict):
+    """One window: `offset`/`seconds` are the measured part, the lead-in left out.
+
+    `requests` and `errors` were answered within it. CPU seconds cover the lead-in too, as do `driven_requests`.
+    """
+
+    round: int
+    position: int
+    offset: float
+    seconds: float
+    requests: int
+    errors: int
+    latency_ms: Latency
+    driven_requests: int
+    cpu_seconds: Mapping[str, float]
+
+
+class ComponentUsage(Strict):
+    """`cpu_seconds_per_request` over the windows (the count where there are none); peak memory over the count."""
+
+    cpu_seconds_per_request: float | None
+    peak_memory_bytes: int | None
+
+
+class ErrorKind(Strict):
+    """Failed requests of one kind, with one of them as an example."""
+
+    count: int
+    example: str
+
+
+class WorkerShare(Strict):
+    """What one worker process answered. `threads` counts the contexts of it that answered."""
+
+    pid: int
+    requests: int
+    threads: int
+
+
+class Agreement(Strict):
+    """Three independent counts of the same requests, which must agree.
+
+    `locust` counts requests that were answered, with whatever status; `unanswered` those whose connection failed,
+    which may or may not have reached the server.
+    """
+
+    locust: int
+    unanswered: int
+    server_log: int
+    #: Rows that the audited endpoints must have made, and rows found: {"orders_order": [12, 12]}
+    audits: Mapping[str, tuple[int, int]]
+    #: Requests that touch the database, and the transactions that it ran for them: the second is no smaller.
+    database_requests: int
+    database_transactions: int
+
+
+class SamplerQuality(Strict):
+    """How well the database sampler kept its rate."""
+
+    asked_per_second: float
+    taken: int
+    late: int
+    achieved_per_second: float
+    cpu_seconds: float
+
+
+class AttemptRecord(Strict):
+    """attempt.json: one attempt's metrics and verdict. Parts that were never reached are None."""
+
+    schema_version: int = SCHEMA_VERSION
+    cell: str
+    block: int
+    attempt: int
+    group: str
+    verdict: Verdict
+    flags: Sequence[Flag] = ()
+    started_at: str
+    #: The monotonic clock's reading at offset 0: ties the files of one host together.
+    clock_zero: float
+    phases: Sequence[Phase] = ()
+    count_requests: int | None = None
+    count_errors: int | None = None
+    connections: Connections | None = None
+    windows: Sequence[WindowResult] = ()
+    latency_ms: Latency | None = None
+    throughput_rps: float | None = None
+    requests: int = 0
+    errors: Mapping[str, ErrorKind] = Field(default_factory=dict)
+    resources: Mapping[str, ComponentUsage] = Field(default_factory=dict)
+    workers: Sequence[WorkerShare] = ()
+    agreement: Agreement | None = None
+    sampler: SamplerQuality | None = None
+    #: Machine-wide during the count and windows: CPU busy, steal, pressure.
+    host: Mapping[str, float] = Field(default_factory=dict)
+    #: What was started: server command line, settings, secrets masked.
+    server_command: Sequence[str] = ()
+    django_databases: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class CellRecord(Strict):
+    """A cell as the matrix resolved it, kept in run.json so that a run can be read without its matrix."""
+
+    id: str
+    axes: Mapping[str, Any]
+    params: Mapping[str, Any]
+    reference: str | None
+    predicted: Mapping[str, Any]
+
+
+class SkippedRecord(Strict):
+    id: str
+    axes: Mapping[str, Any]
+    reason: str
+
+
+class HostRecord(Strict):
+    """The machine, as far as it bears on figures."""
+
+    fingerprint: str
+    system: str
+    kernel: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+
+
+class DatabaseRecord(Strict):
+    """A database server that the run started: what it really was and how it was tuned."""
+
+    name: str
+    product: str
+    settings: Mapping[str, str]
+
+
+class RunRecord(Strict):
+    """run.json: written before anything is started."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    started_at: str
+    seed: int
+    quick: bool
+    blocks: int
+    command: str
+    matrix: Mapping[str, Any]
+    matrix_hash: str
+    cells: Sequence[CellRecord]
+    skipped: Sequence[SkippedRecord]
+    provider: str
+    host: HostRecord
+    #: Program or package to version, the runner's own and each app environment's (`psycopg3/django`).
+    versions: Mapping[str, str]
+
+
+class RunEnd(Strict):
+    """end.json: how the run went. Written last; a run without it was cut off."""
+
+    schema_version: int = SCHEMA_VERSION
+    status: Literal["finished", "interrupted"]
+    finished_at: str
+    wall_seconds: float
+    databases: Sequence[DatabaseRecord]
+    #: Wall seconds by what they went to: set-up, bring-up, count, idle, windows, …
+    time_spent: Mapping[str, float]

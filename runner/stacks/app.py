@@ -1,0 +1,126 @@
+"""The app under test: its description (`apps/<name>/app.yaml`) and what the overlay tells its process."""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from runner.errors import UsageError
+from runner.matrix.spec import ConnectionSpec
+from runner.models import Strict
+from runner.provision.service import Address
+from runner.stacks.databases import DatabaseSpec
+from runner.stacks.databases.base import Account
+from runner.stacks.servers.base import PROBE_QUERY
+
+ROOT = Path(__file__).resolve().parents[2]
+OVERLAY = Path(__file__).parent / "overlay"
+MASK = "********"
+
+
+class Check(Strict):
+    """One endpoint, the answer that proves it, and whether it touches the database."""
+
+    path: str
+    method: str = "GET"
+    json_body: Any = Field(default=None, alias="json")
+    status: int = 200
+    contains: str = ""
+    database: bool = True
+
+
+class Audit(Strict):
+    """`table` grows by one row for every successful request of `endpoint`."""
+
+    endpoint: str
+    table: str
+
+
+class AppDescription(Strict):
+    """app.yaml."""
+
+    settings: str
+    wsgi: str
+    setup: Sequence[Sequence[str]]
+    ready: str
+    checks: Sequence[Check]
+    audits: Sequence[Audit] = ()
+
+    @property
+    def endpoints_without_database(self) -> frozenset[str]:
+        return frozenset(f"{check.method} {check.path}" for check in self.checks if not check.database)
+
+
+@dataclass(frozen=True)
+class App:
+    name: str
+    folder: Path
+    description: AppDescription
+
+
+def load_app(name: str) -> App:
+    """Reads `apps/<name>/app.yaml`."""
+    folder = ROOT / "apps" / name
+    path = folder / "app.yaml"
+    try:
+        raw = YAML(typ="safe").load(path)
+        return App(name, folder, AppDescription.model_validate(raw))
+    except (OSError, YAMLError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def django_database(spec: DatabaseSpec, connection: ConnectionSpec, account: Account, address: Address) -> dict[str, Any]:
+    """The `DATABASES["default"]` of a cell."""
+    settings: dict[str, Any] = {
+        "ENGINE": spec.django_engine,
+        "NAME": account.database,
+        "USER": account.user,
+        "PASSWORD": account.password,
+        "HOST": address.host,
+        "PORT": address.port,
+        "CONN_MAX_AGE": connection.conn_max_age,
+        "CONN_HEALTH_CHECKS": connection.conn_health_checks,
+    }
+    if connection.pool is not None:
+        pool = connection.pool
+        settings["OPTIONS"] = {"pool": pool.model_dump(exclude={"kind"}, exclude_none=True)}
+    return settings
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """The environment of one app process, and the token by which its answers are known."""
+
+    env: Mapping[str, str]
+    token: str
+    #: `DATABASES` with the password masked, for the record.
+    shown: Mapping[str, Any]
+
+
+def make_overlay(app: App, database: Mapping[str, Any], host: str) -> Overlay:
+    """What an app process needs to run under the overlay with this `DATABASES["default"]`."""
+    token = secrets.token_hex(16)
+    content = {
+        "settings": app.description.settings,
+        "databases": {"default": database},
+        "allowed_hosts": [host],
+        "middleware": ["connbench_timing.TimingMiddleware"],
+        "token": token,
+        "probe": PROBE_QUERY,
+    }
+    env = {
+        "CONNBENCH_OVERLAY": json.dumps(content),
+        "DJANGO_SETTINGS_MODULE": "connbench_settings",
+        "PYTHONPATH": f"{OVERLAY}:{app.folder}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return Overlay(env, token, {"default": {**database, "PASSWORD": MASK}})

@@ -1,0 +1,18 @@
+"""The settings module of a Django process under test: the app's own settings, and three things on top.
+
+Runs inside the app's environment, where nothing of the runner can be imported. Everything comes from one
+environment variable, CONNBENCH_OVERLAY: a JSON object with `settings` (the app's own module), `databases`,
+`allowed_hosts` and `middleware` (put before the app's own).
+"""
+
+import importlib
+import json
+import os
+
+_overlay = json.loads(os.environ["CONNBENCH_OVERLAY"])
+_app = importlib.import_module(_overlay["settings"])
+globals().update({name: getattr(_app, name) for name in dir(_app) if name.isupper()})
+
+DATABASES = {**getattr(_app, "DATABASES", {}), **_overlay["databases"]}
+ALLOWED_HOSTS = _overlay["allowed_hosts"]
+MIDDLEWARE = [*_overlay["middleware"], *getattr(_app, "MIDDLEWARE", [])]

@@ -1,0 +1,30 @@
+"""One poll loop on a monotonic clock, and every time limit of the runner in one place."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# Seconds. Generous for a loaded two-core machine; a limit that is reached means that something is wrong.
+DATABASE_START = 60.0
+APP_START = 30.0
+TEMPLATE_COMMAND = 120.0
+LOAD_START = 30.0
+LOAD_REPLY = 30.0
+STATISTICS_SETTLE = 5.0
+STOP_INT = 5.0
+STOP_TERM = 5.0
+HTTP_PROBE = 5.0
+
+
+def wait_for(probe: Callable[[], T | None], limit: float, every: float = 0.02) -> T | None:
+    """Calls `probe` until it returns something other than None, at most `limit` seconds; None on time-out."""
+    deadline = time.monotonic() + limit
+    while True:
+        found = probe()
+        if found is not None:
+            return found
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(every)
