@@ -34,9 +34,9 @@ def judge(agreement: Agreement, evidence: Evidence, aftermath: Aftermath) -> Ver
         )
     if aftermath.books.doubt:
         problems.append(aftermath.books.doubt)
-    unrecorded = sum(stretch.driven.locust_requests - stretch.driven.recorded for stretch in evidence.stretches[-1:])
-    if unrecorded:
-        problems.append(f"Locust's own statistics have {unrecorded} requests more than were recorded")
+    drives = [stretch.driven for stretch in evidence.stretches]
+    if lost := [one for one in drives if one.locust_requests != one.requests]:
+        problems.append(f"Locust counted {lost[0].locust_requests} requests in a stretch, {lost[0].requests} were recorded")
     return Verdict(status="invalid", reason="; ".join(problems)) if problems else Verdict(status="ok")
 
 

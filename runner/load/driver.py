@@ -95,7 +95,6 @@ class Driver:
             "requests": recorder.recorded - before[0],
             "errors": recorder.failed - before[1],
             "locust_requests": self.environment.stats.total.num_requests,
-            "recorded": recorder.recorded,
             "cpu_seconds": cpu,
             "faults": [*recorder.faults, *self.script_errors][:3],
         }

@@ -20,7 +20,7 @@ class Driven:
     """One stretch of load. Moments are on the monotonic clock; `start` to `end` is the measured part.
 
     `begun` is when the first request left, `stopped` when the last was answered. `requests` and `errors` are all
-    of the stretch's, lead-in included; `cpu_seconds` is the generator's own.
+    of the stretch's, lead-in included; `locust_requests` is how many Locust's own statistics have of it; `cpu_seconds` is the generator's own.
     """
 
     begun: float
@@ -31,7 +31,6 @@ class Driven:
     requests: int
     errors: int
     locust_requests: int
-    recorded: int
     cpu_seconds: float
     faults: Sequence[str]
 
@@ -95,8 +94,10 @@ class LoadGenerator:
         return f"; its log ends:\n{self.service.log_tail()}"
 
     def close(self) -> None:
+        """Closes the channel, at which the generator leaves by itself; one that is stuck is ended."""
         self._lines.close()
         self._channel.close()
+        self.service.wait(waiting.LOAD_LEAVE)
         self._provider.stop(self.service)
 
 

@@ -35,7 +35,7 @@ class Recorder:
         self._examples: list[str] = []
         self._buffer = bytearray()
         self._path = path
-        self._file = path.open("wb")
+        path.write_bytes(b"")
 
     def on_request(
         self, request_type: str, name: str, response_time: float, response: Any, exception: Any, **_: Any
@@ -82,8 +82,8 @@ class Recorder:
 
     def flush(self) -> None:
         """Writes what is buffered, and the names, so that a killed process loses one stretch at most."""
-        self._file.write(self._buffer)
-        self._file.flush()
+        with self._path.open("ab") as file:
+            file.write(self._buffer)
         self._buffer.clear()
         names = {"endpoints": list(self._endpoints), "errors": list(self._errors), "examples": self._examples}
         self._path.with_suffix(".json").write_text(json.dumps(names))

@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from runner.models import Strict
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.servers import AnyServerSpec
 
-_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m)")
+_DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)\s*(?P<unit>ms|s|m)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+#: As in the file; for the JSON Schema alone.
+DurationText = Annotated[str, Field(pattern=r"^ *[0-9]+(\.[0-9]+)? *(ms|s|m) *$")]
 
 
 def parse_duration(value: object) -> object:
@@ -24,8 +28,18 @@ def parse_duration(value: object) -> object:
     return float(match["number"]) * _SECONDS[match["unit"]]
 
 
+def write_duration(seconds: float) -> str:
+    """What `parse_duration` reads: a dumped matrix can be read again."""
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+
+
 #: Seconds, written with a unit.
-Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str), Field(gt=0, le=3600)]
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration, json_schema_input_type=DurationText),
+    PlainSerializer(write_duration, return_type=str),
+    Field(gt=0, le=3600),
+]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
 
@@ -33,7 +47,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
 class LoadSpec(Strict):
     """How a cell is driven. In the closed model each of `users` sends its next request when the last was answered."""
 
-    profile: str = "mixed"
+    profile: Name = "mixed"
     model: Literal["closed"] = "closed"
     users: int = Field(default=16, ge=1, le=10_000)
     keep_alive: bool = True
@@ -71,23 +85,37 @@ class ConnectionSpec(Strict):
     pool: PoolSpec | None = None
 
 
-class Expectation(Strict):
+class Bound(Strict):
+    """The least and the most that a metric may be; at least one of the two."""
+
+    at_most: float | None = Field(default=None, allow_inf_nan=False)
+    at_least: float | None = Field(default=None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.at_most is None and self.at_least is None:
+            raise ValueError("no bound; write `at_most:` or `at_least:`, or both")
+        if self.at_most is not None and self.at_least is not None and self.at_least > self.at_most:
+            raise ValueError(f"at_least {self.at_least:g} is above at_most {self.at_most:g}: nothing can be both")
+        return self
+
+
+class Expectation(Bound):
     """A bound on one metric of the cells that `where` selects by axis value: breaking it fails the run.
 
-    Written flat in the file: `{where: {server: uwsgi}, connections.peak: {at_most: 16}}`.
+    Written flat in the file, and made into this by the reader: `{where: {server: uwsgi}, connections.peak:
+    {at_most: 16}}`. A list of values in `where` stands for any of them.
     """
 
     where: Mapping[str, Any] = Field(default_factory=dict)
     metric: str
-    at_most: float | None = None
-    at_least: float | None = None
 
 
 class MatrixFile(Strict):
     """A whole matrix file."""
 
     name: Name
-    app: str = "shop"
+    app: Name = "shop"
     load: LoadSpec = Field(default_factory=LoadSpec)
     sampling: SamplingSpec = Field(default_factory=SamplingSpec)
     blocks: int = Field(default=3, ge=1, le=1000)
@@ -95,7 +123,7 @@ class MatrixFile(Strict):
     servers: Mapping[Name, AnyServerSpec] = Field(min_length=1)
     connections: Mapping[Name, ConnectionSpec] = Field(min_length=1)
     #: Axis name to its values: `database`, `server`, `connection`, or a dotted parameter such as `load.users`.
-    matrix: Mapping[str, Sequence[Any]] = Field(min_length=1)
+    matrix: Mapping[str, Annotated[Sequence[Any], Field(min_length=1)]] = Field(min_length=1)
     exclude: Sequence[Mapping[str, Any]] = ()
     expect: Sequence[Expectation] = ()
     #: The connection settings that ratios are taken to; the first of the connection axis unless told.

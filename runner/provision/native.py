@@ -84,15 +84,20 @@ class NativeService:
     def log_tail(self, lines: int = 20) -> str:
         return log_tail(self.log_path, lines)
 
-    def stop(self, first: signal.Signals = signal.SIGINT) -> None:
-        """`first`, then TERM, then KILL to the whole group, each given its time."""
-        for number, limit in ((first, waiting.STOP_INT), (signal.SIGTERM, waiting.STOP_TERM)):
+    def wait(self, limit: float) -> bool:
+        """Waits until its first process has ended by itself; whether it has."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(limit)
+        return not self.alive()
+
+    def stop(self) -> None:
+        """INT, then TERM, then KILL to the whole group, each given its time."""
+        for number, limit in ((signal.SIGINT, waiting.STOP_INT), (signal.SIGTERM, waiting.STOP_TERM)):
             if not self.alive():
                 break
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(limit)
+            self.wait(limit)
         # The leader is gone or deaf; whatever it left in its session goes too.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)

@@ -53,7 +53,8 @@ def _install(folder: Path, lock: Path) -> None:
     uv = str(ROOT / "scripts" / "uv")
     steps = (
         [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
-        [uv, "pip", "sync", "--quiet", "--python", str(folder / "bin" / "python"), "--require-hashes", str(lock)],
+        [uv, "pip", "sync", "--quiet", "--python", str(folder / "bin" / "python"), "--require-hashes",
+         "--build-constraints", str(ROOT / "requirements" / "build.txt"), "--compile-bytecode", str(lock)],
     )
     for step in steps:
         try:

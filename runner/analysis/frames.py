@@ -1,0 +1,85 @@
+"""From a run's folder to tidy frames: one row an attempt, one row a window. Nothing is aggregated here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from runner.analysis.metrics import COMPONENTS, QUANTILES, metric_names
+from runner.results.schema import AttemptRecord
+
+_IDENTITY = ("cell", "block", "attempt", "group", "status", "reason")
+_WINDOW = ("cell", "block", "round", "position", "seconds", "requests", "successes", "driven_requests")
+
+
+def latest_of_each_block(attempts: Sequence[AttemptRecord]) -> list[AttemptRecord]:
+    """The last attempt of each cell in each block: a resumed run may have tried a second time."""
+    latest: dict[tuple[str, int], AttemptRecord] = {}
+    for record in sorted(attempts, key=lambda record: (record.block, record.cell, record.attempt)):
+        latest[record.cell, record.block] = record
+    return list(latest.values())
+
+
+def attempts_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
+    """One row an attempt: cell, block, status, reason, and a column for each of `metric_names()` (NaN: not measured)."""
+    rows = [
+        {
+            "cell": record.cell,
+            "block": record.block,
+            "attempt": record.attempt,
+            "group": record.group,
+            "status": record.verdict.status,
+            "reason": record.verdict.reason,
+            **attempt_values(record),
+        }
+        for record in attempts
+    ]
+    frame = pd.DataFrame(rows, columns=[*_IDENTITY, *metric_names()])
+    return frame.astype(dict.fromkeys(metric_names(), float))
+
+
+def attempt_values(record: AttemptRecord) -> dict[str, float | None]:
+    """One attempt's figures by metric name."""
+    connections = record.connections.model_dump() if record.connections else {}
+    latency = record.latency_ms.model_dump() if record.latency_ms else {}
+    values: dict[str, float | None] = {
+        "requests": record.requests,
+        "throughput_rps": record.throughput_rps,
+        "errors.total": sum(kind.count for kind in record.errors.values()),
+        **{f"latency_ms.{quantile}": latency.get(quantile) for quantile in QUANTILES},
+    }
+    for name in metric_names():
+        if name.startswith("connections."):
+            values[name] = connections.get(name.removeprefix("connections."))
+    for component in COMPONENTS:
+        usage = record.resources.get(component)
+        prefix = f"resources.{component}"
+        values[f"{prefix}.cpu_seconds_per_request"] = usage.cpu_seconds_per_request if usage else None
+        values[f"{prefix}.peak_memory_bytes"] = usage.peak_memory_bytes if usage else None
+    return values
+
+
+def windows_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
+    """One row a window of each attempt.
+
+    Columns: cell, block, round, position, seconds, requests (answered), successes (answered well),
+    driven_requests (lead-in included), p50 … max (milliseconds), cpu_app … (seconds, lead-in included).
+    """
+    rows: list[Mapping[str, Any]] = [
+        {
+            "cell": record.cell,
+            "block": record.block,
+            "round": window.round,
+            "position": window.position,
+            "seconds": window.seconds,
+            "requests": window.requests,
+            "successes": window.requests - window.errors,
+            "driven_requests": window.driven_requests,
+            **window.latency_ms.model_dump(),
+            **{f"cpu_{name}": window.cpu_seconds.get(name) for name in COMPONENTS},
+        }
+        for record in attempts
+        for window in record.windows
+    ]
+    figures = [*QUANTILES, *(f"cpu_{name}" for name in COMPONENTS)]
+    return pd.DataFrame(rows, columns=[*_WINDOW, *figures]).astype(dict.fromkeys(figures, float))

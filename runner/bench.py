@@ -1,0 +1,117 @@
+"""`connbench run` from the matrix file to the exit code, as a list of steps with plain data between them."""
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from runner import doctor
+from runner.analysis.summary import Summary, write_summary
+from runner.host import describe_host, describe_versions
+from runner.matrix.cells import Cell
+from runner.matrix.expansion import Expansion, expand
+from runner.matrix.prediction import predict
+from runner.matrix.reading import read_matrix
+from runner.matrix.spec import MatrixFile
+from runner.plan import Plan, make_plan
+from runner.progress import reporter
+from runner.report.html import write_report
+from runner.report.tables import print_tables
+from runner.results.schema import CellRecord, RunEnd, RunRecord, SkippedRecord
+from runner.results.store import RunFolder, now_utc
+from runner.run import Run
+from runner.stacks.app import load_app
+from runner.stacks.environment import AppEnvironment, build_environment
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for."""
+
+    matrix: Path
+    out: Path
+    blocks: int | None = None
+    only: str | None = None
+    provider: str = "auto"
+    quick: bool = False
+    seed: int | None = None
+    command: str = "connbench run"
+
+
+def bench(options: Options, results: Console, messages: Console) -> int:
+    """Runs the matrix, prints the tables, writes the report; returns the exit code of the design."""
+    matrix = read_matrix(options.matrix)
+    expansion = expand(matrix)
+    seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
+    plan = make_plan(expansion, matrix, seed=seed, only=options.only, quick=options.quick, blocks=options.blocks)
+    doctor.require_programs({cell.database.engine for cell in plan.cells.values()})
+    app = load_app(matrix.app)
+    environments = _build_environments(plan.cells, messages)
+    folder = RunFolder.create(options.out, _run_record(options, matrix, expansion, plan, environments))
+    folder.write_plan(plan.rows())
+    messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False)
+    with reporter(messages, plan.planned_seconds) as progress:
+        end = Run(plan, plan.cells, app, environments, folder, progress).execute()
+    return conclude(folder, end, results)
+
+
+def conclude(folder: RunFolder, end: RunEnd | None, results: Console) -> int:
+    """Summary, tables and report of a run's folder; the exit code says how it went."""
+    summary = write_summary(folder)
+    report = write_report(folder)
+    print_tables(summary, results)
+    results.print(f"Report: {report}", highlight=False, soft_wrap=True)
+    if end is not None and end.status == "interrupted":
+        return 130
+    return 1 if has_failed(summary) else 0
+
+
+def has_failed(summary: Summary) -> bool:
+    """Whether a cell or an expectation failed."""
+    cells = any(cell.status not in ("ok", "skipped") for cell in summary.cells)
+    return cells or any(not expectation.holds for expectation in summary.expectations)
+
+
+def _build_environments(cells: Mapping[str, Cell], messages: Console) -> dict[str, AppEnvironment]:
+    names = sorted({cell.database.environment for cell in cells.values()})
+    with messages.status("building the app's environment (once; uWSGI takes half a minute to compile)"):
+        return {name: build_environment(name) for name in names}
+
+
+def _run_record(
+    options: Options,
+    matrix: MatrixFile,
+    expansion: Expansion,
+    plan: Plan,
+    environments: Mapping[str, AppEnvironment],
+) -> RunRecord:
+    resolved = matrix.model_dump(mode="json")
+    return RunRecord(
+        name=matrix.name,
+        started_at=now_utc(),
+        seed=plan.seed,
+        quick=options.quick,
+        blocks=plan.blocks,
+        command=options.command,
+        matrix=resolved,
+        matrix_hash=hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest(),
+        cells=[_cell_record(cell) for cell in plan.cells.values()],
+        skipped=[SkippedRecord(id=cell.id, axes=cell.axes, reason=cell.reason) for cell in expansion.skipped],
+        provider="native",
+        host=describe_host(),
+        versions=describe_versions(environments),
+    )
+
+
+def _cell_record(cell: Cell) -> CellRecord:
+    params = {
+        "database": cell.database.model_dump(mode="json"),
+        "server": cell.server.model_dump(mode="json"),
+        "connection": cell.connection.model_dump(mode="json"),
+        "load": cell.load.model_dump(mode="json"),
+    }
+    return CellRecord(id=cell.id, axes=cell.axes, params=params, reference=cell.reference, predicted=asdict(predict(cell)))

@@ -1,0 +1,62 @@
+"""The machine and the versions that a run's figures belong to."""
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from runner.results.schema import HostRecord
+from runner.stacks.environment import AppEnvironment
+
+# The runner's own packages that bear on figures.
+OWN_PACKAGES = ("connbench", "locust", "gevent", "geventhttpclient", "psycopg", "mysqlclient", "pandas", "numpy")
+
+
+def describe_host() -> HostRecord:
+    """This machine; `fingerprint` is the same for the same hardware and kernel, and names nobody."""
+    cores = os.cpu_count() or 1
+    memory = psutil.virtual_memory().total
+    cpu = _cpu_model()
+    identity = f"{_machine_id()}|{cpu}|{cores}|{memory >> 28}|{platform.release()}"
+    return HostRecord(
+        fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        system=_system(),
+        kernel=platform.release(),
+        cpu=cpu,
+        cores=cores,
+        memory_bytes=memory,
+    )
+
+
+def describe_versions(environments: Mapping[str, AppEnvironment]) -> dict[str, str]:
+    """Package to version: the runner's own, and each app environment's as `<environment>/<package>`."""
+    own = {name: version(name) for name in OWN_PACKAGES}
+    theirs = {
+        f"{environment.name}/{package}": found
+        for environment in environments.values()
+        for package, found in environment.versions().items()
+    }
+    return {"python": platform.python_version(), **own, **dict(sorted(theirs.items()))}
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _machine_id() -> str:
+    path = Path("/etc/machine-id")
+    return path.read_text().strip() if path.exists() else platform.node()
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return platform.system()

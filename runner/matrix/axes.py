@@ -1,0 +1,83 @@
+"""What varies: named definitions, and dotted parameters such as `servers.uwsgi.threads`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from runner.models import Strict
+
+#: Axis to the section of the file whose definitions it names.
+SECTIONS = {"database": "databases", "server": "servers", "connection": "connections"}
+LOAD = "load"
+
+S = TypeVar("S", bound=Strict)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A dotted axis. `name` is the definition whose parameter varies, empty for `load`, which all cells have."""
+
+    axis: str
+    section: str
+    name: str
+    path: tuple[str, ...]
+
+    def applies_to(self, axes: Mapping[str, Any]) -> bool:
+        """Whether a cell with these definitions has the parameter at all."""
+        if self.section == LOAD:
+            return True
+        return any(section == self.section and axes[axis] == self.name for axis, section in SECTIONS.items())
+
+
+def parse_parameter(axis: str) -> Parameter | None:
+    """`servers.uwsgi.threads` or `load.users` in its parts; None for anything else."""
+    section, *rest = axis.split(".")
+    if not all(rest):
+        return None
+    if section == LOAD and rest:
+        return Parameter(axis, LOAD, "", tuple(rest))
+    if section in SECTIONS.values() and len(rest) >= 2:
+        return Parameter(axis, section, rest[0], tuple(rest[1:]))
+    return None
+
+
+def with_parameters(spec: S, values: Mapping[tuple[str, ...], Any]) -> S:
+    """The spec with parameters replaced, validated anew; pydantic's ValidationError where it does not hold."""
+    if not values:
+        return spec
+    data = spec.model_dump()
+    for path, value in values.items():
+        inner = data
+        for part in path[:-1]:
+            inner = inner[part]
+        inner[path[-1]] = value
+    return type(spec).model_validate(data, strict=True)
+
+
+def unknown_part(spec: Strict, path: Sequence[str]) -> tuple[int, list[str]] | None:
+    """Which part of a parameter's path does not exist, and what does there; None if all is well."""
+    here: Any = spec
+    for index, part in enumerate(path):
+        if isinstance(here, Mapping):
+            # A server's own settings: any name, and names may have dots.
+            return None if index == len(path) - 1 else (index + 1, [])
+        known = list(type(here).model_fields) if isinstance(here, Strict) else []
+        if part not in known:
+            return index, known
+        here = getattr(here, part)
+    if isinstance(here, Strict):
+        return len(path), list(type(here).model_fields)
+    return (len(path), []) if isinstance(here, Mapping) else None
+
+
+def same(left: object, right: object) -> bool:
+    """Equality as a YAML author sees it: 1 is 1.0 but neither is true."""
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
+def selects(where: Mapping[str, Any], axes: Mapping[str, Any]) -> bool:
+    """Whether a cell with these axis values is meant; a list in `where` stands for any of its values."""
+    return all(
+        axis in axes and any(same(axes[axis], value) for value in (wanted if isinstance(wanted, list) else [wanted]))
+        for axis, wanted in where.items()
+    )

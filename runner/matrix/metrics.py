@@ -1,0 +1,13 @@
+"""The metrics that an expectation can bound, as summary.json names them."""
+
+_COMPONENTS = ("app", "database", "load")
+
+METRICS = (
+    "requests",
+    "throughput_rps",
+    "errors.total",
+    *(f"latency_ms.{name}" for name in ("p50", "p90", "p95", "p99", "max")),
+    *(f"connections.{name}" for name in ("peak", "opened", "opened_per_request", "refused", "lingering")),
+    *(f"resources.{component}.cpu_seconds_per_request" for component in _COMPONENTS),
+    *(f"resources.{component}.peak_memory_bytes" for component in _COMPONENTS),
+)

@@ -1,0 +1,182 @@
+"""A whole run: the environments, the databases and their templates, then one group after the other."""
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner import waiting
+from runner.attempt import Stage
+from runner.errors import ConnbenchError
+from runner.group import run_group
+from runner.matrix.cells import Cell
+from runner.plan import Plan, PlannedGroup
+from runner.progress import Reporter, TimeBook
+from runner.provision.native import Command, NativeProvider, run_command
+from runner.results.schema import AttemptRecord, DatabaseRecord, RunEnd, Verdict
+from runner.results.store import RunFolder, now_utc, write_json
+from runner.sampling.database import DatabaseSampler
+from runner.sampling.host import HostSampler
+from runner.stacks.app import App, django_database, make_overlay
+from runner.stacks.databases import AnyDatabaseSpec, make_database
+from runner.stacks.databases.base import Database
+from runner.stacks.connections import ConnectionSpec
+from runner.stacks.environment import AppEnvironment
+
+TEMPLATE = "template_app"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A database server with the app's template in it."""
+
+    database: Database
+    sampler: DatabaseSampler
+    template_rows: Mapping[str, int]
+    lock: threading.Lock
+
+
+class Run:
+    """One run into one folder; `execute` leaves nothing running, whatever happens."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        cells: Mapping[str, Cell],
+        app: App,
+        environments: Mapping[str, AppEnvironment],
+        folder: RunFolder,
+        reporter: Reporter,
+    ) -> None:
+        self._plan = plan
+        self._cells = cells
+        self._app = app
+        self._environments = environments
+        self._folder = folder
+        self._reporter = reporter
+        self._time_book = TimeBook()
+        self._begun = time.monotonic()
+        self._databases: list[DatabaseRecord] = []
+
+    def execute(self) -> RunEnd:
+        """Runs the plan to its end, or to the first Ctrl-C or SIGTERM; writes end.json either way."""
+        status = "finished"
+        with _terminate_like_interrupt():
+            try:
+                self._run_groups()
+            except KeyboardInterrupt:
+                status = "interrupted"
+                self._folder.event("interrupted")
+        end = RunEnd.model_validate(
+            {
+                "status": status,
+                "finished_at": now_utc(),
+                "wall_seconds": time.monotonic() - self._begun,
+                "databases": self._databases,
+                "time_spent": self._time_book.seconds,
+            }
+        )
+        write_json(self._folder.path / "end.json", end)
+        return end
+
+    def _run_groups(self) -> None:
+        with ExitStack() as stack:
+            provider = NativeProvider()
+            stack.callback(provider.close)
+            host_sampler = HostSampler(self._plan.sampling.host)
+            stack.callback(host_sampler.close)
+            with self._time_book.spent("set-up"):
+                prepared = self._prepare_all(provider, stack)
+            for group in self._plan.groups:
+                found = prepared[group.database_key]
+                if isinstance(found, ConnbenchError):
+                    self._give_up(group, found)
+                    continue
+                stage = Stage(
+                    provider=provider,
+                    folder=self._folder,
+                    app=self._app,
+                    environments=self._environments,
+                    database=found.database,
+                    template_rows=found.template_rows,
+                    database_sampler=found.sampler,
+                    host_sampler=host_sampler,
+                    seed=group.seed,
+                    database_lock=found.lock,
+                )
+                run_group(group, self._cells, stage, self._reporter, self._time_book)
+
+    def _prepare_all(self, provider: NativeProvider, stack: ExitStack) -> dict[str, Prepared | ConnbenchError]:
+        """Every database that the plan needs, started side by side; one that fails takes its own groups with it."""
+        specs = {group.database_key: self._cells[group.attempts[0].cell].database for group in self._plan.groups}
+
+        def prepare(key: str) -> Prepared | ConnbenchError:
+            try:
+                return self._prepare(key, specs[key], provider, stack)
+            except ConnbenchError as error:
+                return error
+
+        self._reporter.phase(", ".join(specs), "starting databases, seeding the template")
+        with ThreadPoolExecutor(max_workers=len(specs)) as helpers:
+            return dict(zip(specs, helpers.map(prepare, specs), strict=True))
+
+    def _prepare(self, key: str, spec: AnyDatabaseSpec, provider: NativeProvider, stack: ExitStack) -> Prepared:
+        logs = self._folder.path / "logs"
+        logs.mkdir(exist_ok=True)
+        database = make_database(spec)
+        database.start(provider, key, logs)
+        stack.callback(database.close)
+        self._databases.append(DatabaseRecord(name=key, product=database.product, settings=database.applied_settings))
+        rows = self._make_template(database, spec)
+        sampler = DatabaseSampler(database, provider, self._plan.sampling.database, logs / f"{key}-samples.raw")
+        stack.callback(sampler.stop)
+        return Prepared(database, sampler, rows, threading.Lock())
+
+    def _make_template(self, database: Database, spec: AnyDatabaseSpec) -> dict[str, int]:
+        """Runs the app's own set-up commands once; returns the rows of the audited tables."""
+        account = database.create_empty(TEMPLATE)
+        settings = django_database(spec, ConnectionSpec(), account, database.service.address)
+        overlay = make_overlay(self._app, settings, database.service.address.host)
+        python = self._environments[spec.environment].bin / "python"
+        for arguments in self._app.description.setup:
+            command = Command([str(python), "manage.py", *arguments], overlay.env, self._app.folder)
+            run_command(command, limit=waiting.TEMPLATE_COMMAND, what=f"manage.py {' '.join(arguments)} on {database.product}")
+        rows = {audit.table: database.count_rows(account, audit.table) for audit in self._app.description.audits}
+        database.freeze(account)
+        return rows
+
+    def _give_up(self, group: PlannedGroup, error: ConnbenchError) -> None:
+        """Records every attempt of a group whose database could not be had."""
+        self._reporter.line(f"{group.name}: {error}")
+        for planned in group.attempts:
+            record = AttemptRecord(
+                cell=planned.cell,
+                block=planned.block,
+                attempt=planned.attempt,
+                group=group.name,
+                verdict=Verdict(status="failed", reason=str(error)),
+                started_at=now_utc(),
+                clock_zero=time.monotonic(),
+            )
+            partial = self._folder.begin_attempt(planned.cell, planned.block, planned.attempt)
+            self._folder.commit_attempt(partial, record)
+
+
+@contextlib.contextmanager
+def _terminate_like_interrupt() -> Iterator[None]:
+    """CI cancels with SIGTERM; it is to end as orderly as a Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

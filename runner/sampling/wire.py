@@ -1,0 +1,249 @@
+"""Which TCP connections clients hold to one server's port, by the kernel's account.
+
+A server is always late: it learns that a client has closed its connection when its process (PostgreSQL) or
+thread (MariaDB, MySQL) gets the processor, and by then the client may have opened the next one. Measured on
+two loaded cores, four clients that never held more than one connection each occupied up to 5 slots of
+PostgreSQL and up to 10 of MariaDB. So how many connections an application *held* cannot be told from the
+server's books alone; the kernel knows, because a client's `close` and its next `connect` reach it in order.
+
+Two watches say so. `PacketWatch` sees each connection's first and last packet and is exact; it needs the right
+to open a packet socket (root, or CAP_NET_RAW). `LookWatch` needs no right: it asks the kernel again and again for
+the established connections, so that it never sees more than was held, and may miss a moment.
+"""
+
+import contextlib
+import ctypes
+import mmap
+import socket
+import struct
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+
+from runner.errors import StackError
+
+Belongs = Callable[[int], bool]
+
+
+@dataclass(frozen=True)
+class Held:
+    """The most connections held at once, how many were opened meanwhile, and why this may be too few.
+
+    `opened` is None where the watch cannot tell.
+    """
+
+    peak: int
+    opened: int | None
+    doubt: str = ""
+
+
+class Watch(ABC):
+    """Watches one port of the loopback interface from its making until `close`, in a thread that sleeps."""
+
+    #: Seconds between two turns of the thread.
+    every: float
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._over = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name=f"wire-{port}", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            while not self._over.wait(self.every):
+                self._turn()
+        except (OSError, StackError) as error:
+            self._error = error
+
+    def close(self) -> None:
+        """Ends the watch; a fault of its thread appears here."""
+        if not self._over.is_set():
+            self._over.set()
+            self._thread.join()
+            if self._error is None:
+                with contextlib.suppress(OSError):
+                    self._turn()
+            self._release()
+        if self._error is not None:
+            raise StackError(f"the watch on port {self.port} failed: {self._error}") from self._error
+
+    @abstractmethod
+    def held(self, first: Set[int], belongs: Belongs) -> Held:
+        """After `close`: what the clients held whose port `belongs` to the account that is asked for.
+
+        `first` are the account's client ports that were open when the watch began.
+        """
+
+    @abstractmethod
+    def _turn(self) -> None: ...
+
+    @abstractmethod
+    def _release(self) -> None: ...
+
+
+def watch(port: int) -> Watch:
+    """The exact watch where this process may have it, else the other."""
+    try:
+        return PacketWatch(port)
+    except PermissionError:
+        return LookWatch(port)
+
+
+# From <linux/if_packet.h>, <linux/if_ether.h> and <linux/filter.h>. A packet that is being sent is shown to
+# the sockets of all protocols alone.
+_SOL_PACKET, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _TPACKET_V2 = 263, 5, 6, 10, 1
+_ETH_P_ALL, _SO_ATTACH_FILTER, _TP_STATUS_KERNEL, _TP_STATUS_USER = 0x0003, 26, 0, 1
+# One frame holds the kernel's header (80 bytes with its padding) and the 40 bytes of an IP and a TCP header.
+_FRAME, _FRAMES, _BLOCK = 128, 16_384, 65_536
+_FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
+
+
+def packet_filter(port: int) -> list[tuple[int, int, int, int]]:
+    """The kernel's filter (classic BPF): first and last packets of `port`'s connections, seen as they are sent.
+
+    Everything on the loopback interface passes a packet socket twice, sent and received; sent is the
+    moment of the client's own system call. The server's answer to the first packet (SYN with ACK) is left out.
+    """
+    return [
+        (0x28, 0, 0, 0xFFFFF004),  # the packet's type
+        (0x15, 0, 17, 4),  # outgoing
+        (0x28, 0, 0, 0xFFFFF000),  # the protocol below
+        (0x15, 0, 15, 0x0800),  # IPv4
+        (0x30, 0, 0, 9),  # the protocol
+        (0x15, 0, 13, 6),  # TCP
+        (0x28, 0, 0, 6),  # the fragment's offset
+        (0x45, 11, 0, 0x1FFF),  # none
+        (0xB1, 0, 0, 0),  # X = the IP header's length
+        (0x50, 0, 0, 13),  # the flags
+        (0x45, 0, 8, _FIN | _SYN | _RST),
+        (0x54, 0, 0, _SYN | _ACK),
+        (0x15, 6, 0, _SYN | _ACK),
+        (0x48, 0, 0, 0),  # the source port
+        (0x15, 2, 0, port),
+        (0x48, 0, 0, 2),  # the destination port
+        (0x15, 0, 2, port),
+        (0x06, 0, 0, 40),  # accepted: the two headers
+        (0x06, 0, 0, 40),
+        (0x06, 0, 0, 0),  # dropped
+    ]
+
+
+class PacketWatch(Watch):
+    """Exact: the first and the last packet of each connection, in the order in which they were sent."""
+
+    every = 0.1
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        # The program and the socket's ring live in the kernel; nothing is woken by a packet.
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        self._events: list[tuple[int, bool]] = []
+        self._lost = 0
+        self._next = 0
+        try:
+            self._attach()
+        except BaseException:
+            self._socket.close()
+            raise
+        self._thread.start()
+
+    def _attach(self) -> None:
+        program = b"".join(struct.pack("HBBI", *step) for step in packet_filter(self.port))
+        buffer = ctypes.create_string_buffer(program, len(program))
+        pointer = struct.pack("HL", len(program) // 8, ctypes.addressof(buffer))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
+        ring = struct.pack("IIII", _BLOCK, _FRAME * _FRAMES // _BLOCK, _FRAME, _FRAMES)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, ring)
+        self._ring = mmap.mmap(self._socket.fileno(), _FRAME * _FRAMES)
+        self._socket.bind(("lo", _ETH_P_ALL))
+
+    def _turn(self) -> None:
+        """Takes what the kernel has put into the ring, and hands the frames back to it."""
+        for _ in range(_FRAMES):
+            start = self._next * _FRAME
+            status, _length, kept, _mac, net = struct.unpack_from("IIIHH", self._ring, start)
+            if not status & _TP_STATUS_USER:
+                break
+            self._packet(self._ring[start + net : start + net + kept])
+            struct.pack_into("I", self._ring, start, _TP_STATUS_KERNEL)
+            self._next = (self._next + 1) % _FRAMES
+        _packets, drops = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        self._lost += drops
+
+    def _packet(self, data: bytes) -> None:
+        header = (data[0] & 0x0F) * 4
+        source, destination = struct.unpack_from("!HH", data, header)
+        opens = bool(data[header + 13] & _SYN)
+        self._events.append((destination if source == self.port else source, opens))
+
+    def _release(self) -> None:
+        self._ring.close()
+        self._socket.close()
+
+    def held(self, first: Set[int], belongs: Belongs) -> Held:
+        # A port of `first` whose first packet was seen after all is counted from that packet on.
+        begun: dict[int, bool] = {}
+        for port, opens in self._events:
+            begun.setdefault(port, opens)
+        now = {port for port in first if not begun.get(port, False)}
+        peak, opened = len(now), 0
+        for port, opens in self._events:
+            if not opens:
+                now.discard(port)
+            elif belongs(port):
+                opened += 1
+                now.add(port)
+                peak = max(peak, len(now))
+        doubt = f"{self._lost} packets were not recorded" if self._lost else ""
+        return Held(peak, opened, doubt)
+
+
+class LookWatch(Watch):
+    """A bound from below: what was established at each look."""
+
+    every = 0.02
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._looks: list[Set[int]] = []
+        self._turn()
+        self._thread.start()
+
+    def _turn(self) -> None:
+        self._looks.append(established(self.port))
+
+    def _release(self) -> None:
+        pass
+
+    def held(self, first: Set[int], belongs: Belongs) -> Held:
+        peak = max(sum(port in first or belongs(port) for port in look) for look in self._looks)
+        return Held(peak, None, f"seen in {len(self._looks)} looks; without the right to watch packets a shorter peak is missed")
+
+
+# From <linux/netlink.h>, <linux/sock_diag.h> and <linux/inet_diag.h>.
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP = 4, 20, 0x301
+_NLMSG_ERROR, _NLMSG_DONE, _TCP_ESTABLISHED = 2, 3, 1
+
+
+def established(port: int) -> frozenset[int]:
+    """The client ports of the loopback connections to `port` that their clients have not closed."""
+    request = struct.pack("BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, 1 << _TCP_ESTABLISHED)
+    request += struct.pack("!HH44x", 0, port)
+    message = struct.pack("IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0) + request
+    found: set[int] = set()
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
+        kernel.sendto(message, (0, 0))
+        while True:
+            answer = kernel.recv(65_536)
+            at = 0
+            while at < len(answer):
+                length, kind = struct.unpack_from("IH", answer, at)
+                if kind == _NLMSG_DONE:
+                    return frozenset(found)
+                if kind == _NLMSG_ERROR:
+                    raise StackError("the kernel does not list sockets (sock_diag)")
+                found.add(struct.unpack_from("!H", answer, at + 20)[0])
+                at += (length + 3) & ~3

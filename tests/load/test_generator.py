@@ -1,0 +1,160 @@
+"""The load generator as it runs: Locust in its own process, against a small server that counts."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runner.errors import StackError
+from runner.load.generator import LoadGenerator
+from runner.load.records import read_records
+from runner.provision.native import NativeProvider
+from runner.provision.service import Address
+
+pytestmark = pytest.mark.server
+
+PROFILE = """
+from locust import FastHttpUser, task
+
+class Visitor(FastHttpUser):
+    @task(4)
+    def good(self): self.client.get("/good/")
+    @task(1)
+    def bad(self): self.client.get("/bad/")
+"""
+
+
+class CountingServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.paths: Counter[str] = Counter()
+        self.connections = 0
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def get_request(self):  # type: ignore[no-untyped-def]
+        self.connections += 1
+        return super().get_request()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that closes its kept-alive connection is no error."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: CountingServer
+
+    def do_GET(self) -> None:
+        self.server.paths[self.path] += 1
+        time.sleep(0.005)
+        body = b"ok"
+        self.send_response(500 if self.path == "/bad/" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Server-Timing", "app;dur=5.000, worker;desc=77.1")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[CountingServer]:
+    with CountingServer() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def provider() -> Iterator[NativeProvider]:
+    made = NativeProvider()
+    yield made
+    made.close()
+
+
+def generator(provider: NativeProvider, tmp_path: Path) -> LoadGenerator:
+    return LoadGenerator(provider, "load", tmp_path / "requests.raw", tmp_path / "load.log")
+
+
+def configured(provider: NativeProvider, server: CountingServer, tmp_path: Path, *, keep_alive: bool = True) -> LoadGenerator:
+    profile = tmp_path / "profile.py"
+    profile.write_text(PROFILE)
+    made = generator(provider, tmp_path)
+    made.configure(profile, Address("127.0.0.1", server.server_address[1]), keep_alive)
+    return made
+
+
+def test_every_request_is_recorded(provider: NativeProvider, server: CountingServer, tmp_path: Path) -> None:
+    """Stretch after stretch, what the server answered is what was recorded: nothing is lost at a stop."""
+    load = configured(provider, server, tmp_path)
+    count = load.count(users=4, seconds=0.5, workers=1, seed="s")
+    windows = [load.window(number, users=4, lead_in=0.1, seconds=0.3, seed="s") for number in range(3)]
+    load.close()
+
+    frame, _ = read_records(tmp_path / "requests.raw", clock_zero=count.begun)
+    served = server.paths
+    assert len(frame) == sum(served.values()) == count.requests + sum(window.requests for window in windows)
+    assert (frame["error"] != "").sum() == served["/bad/"] == count.errors + sum(window.errors for window in windows)
+    assert all(window.locust_requests == window.requests for window in windows)
+    assert sorted(frame["window"].unique()) == [-1, 0, 1, 2]
+    assert frame["service_ms"].min() >= 5.0
+    for window in windows:
+        assert 0.3 <= window.end - window.start < 0.4
+        assert 0.1 <= window.start - window.begun < 0.2
+        assert window.cpu_seconds > 0
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_keep_alive_decides_how_many_connections(
+    provider: NativeProvider, server: CountingServer, tmp_path: Path, keep_alive: bool
+) -> None:
+    load = configured(provider, server, tmp_path, keep_alive=keep_alive)
+    driven = load.window(0, users=3, lead_in=0.0, seconds=0.4, seed="s")
+    load.close()
+    assert driven.requests > 20
+    assert server.connections == (3 if keep_alive else driven.requests)
+
+
+def test_the_count_goes_on_until_every_worker_has_answered(
+    provider: NativeProvider, server: CountingServer, tmp_path: Path
+) -> None:
+    """Two workers are expected and one ever answers: twice the time, and not steady."""
+    load = configured(provider, server, tmp_path)
+    lonely = load.count(users=2, seconds=1.0, workers=2, seed="s")
+    complete = load.count(users=2, seconds=1.0, workers=1, seed="s")
+    load.close()
+    assert not lonely.steady and lonely.end - lonely.start >= 2.0
+    assert complete.steady and complete.end - complete.start < 2.0
+
+
+def test_a_broken_profile_is_told_with_its_cause(provider: NativeProvider, tmp_path: Path) -> None:
+    profile = tmp_path / "broken.py"
+    profile.write_text("raise RuntimeError('no profile today')")
+    load = generator(provider, tmp_path)
+    with pytest.raises(StackError, match="no profile today"):
+        load.configure(profile, Address("127.0.0.1", 9), keep_alive=True)
+    load.close()
+
+
+def test_it_leaves_when_the_channel_closes(provider: NativeProvider, server: CountingServer, tmp_path: Path) -> None:
+    load = configured(provider, server, tmp_path)
+    process = psutil.Process(load.service.pid)
+    load.close()
+    assert not process.is_running()
+    assert "Traceback" not in (tmp_path / "load.log").read_text()
+
+
+def test_a_killed_generator_is_reported(provider: NativeProvider, server: CountingServer, tmp_path: Path) -> None:
+    load = configured(provider, server, tmp_path)
+    psutil.Process(load.service.pid).kill()
+    with pytest.raises(StackError, match="load generator"):
+        load.window(0, users=1, lead_in=0.0, seconds=0.2, seed="s")
+    load.close()
