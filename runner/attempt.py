@@ -43,6 +43,8 @@ class Stage:
     database: Database
     #: Rows of the audited tables in the template.
     template_rows: Mapping[str, int]
+    #: What the database server takes with no stack on it.
+    database_bytes: int
     database_sampler: DatabaseSampler
     host_sampler: HostSampler
     #: The same for all cells of a group, so that each is sent the same traffic.
@@ -64,6 +66,7 @@ class Attempt:
             app=stage.app.description,
             started_at=now_utc(),
             clock_zero=time.monotonic(),
+            database_bytes=stage.database_bytes,
         )
         self._folder = stage.folder.begin_attempt(cell.id, planned.block, planned.attempt)
         self._failure: Verdict | None = None

@@ -17,7 +17,7 @@ from runner.matrix.expansion import Expansion, expand
 from runner.matrix.prediction import predict
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
-from runner.plan import Plan, make_plan
+from runner.plan import Plan, cell_params, make_plan
 from runner.progress import reporter
 from runner.report.html import write_report
 from runner.report.tables import print_tables
@@ -53,9 +53,9 @@ def bench(options: Options, results: Console, messages: Console) -> int:
     environments = _build_environments(plan.cells, messages)
     folder = RunFolder.create(options.out, _run_record(options, matrix, expansion, plan, environments))
     folder.write_plan(plan.rows())
-    messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False)
+    messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False, soft_wrap=True)
     with reporter(messages, plan.planned_seconds) as progress:
-        end = Run(plan, plan.cells, app, environments, folder, progress).execute()
+        end = Run(plan, app, environments, folder, progress).execute()
     return conclude(folder, end, results)
 
 
@@ -108,10 +108,6 @@ def _run_record(
 
 
 def _cell_record(cell: Cell) -> CellRecord:
-    params = {
-        "database": cell.database.model_dump(mode="json"),
-        "server": cell.server.model_dump(mode="json"),
-        "connection": cell.connection.model_dump(mode="json"),
-        "load": cell.load.model_dump(mode="json"),
-    }
-    return CellRecord(id=cell.id, axes=cell.axes, params=params, reference=cell.reference, predicted=asdict(predict(cell)))
+    return CellRecord(
+        id=cell.id, axes=cell.axes, params=cell_params(cell), reference=cell.reference, predicted=asdict(predict(cell))
+    )

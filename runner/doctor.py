@@ -1,1 +1,83 @@
 """What this machine has and lacks, with the command that mends it."""
+
+import os
+import platform
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import docker
+from docker.errors import DockerException
+from rich.console import Console
+
+from runner.errors import EnvironmentUnfit
+from runner.stacks.app import ROOT
+from runner.stacks.databases import DATABASES
+
+# Each stack takes some ten processes, each of these a few dozen files; a group has up to twenty stacks.
+OPEN_FILES = 4096
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `remedy` is a command, or empty where nothing is wrong."""
+
+    what: str
+    found: str
+    remedy: str = ""
+    #: Without it nothing runs; otherwise something is left out.
+    needed: bool = True
+
+
+def require_programs(engines: Iterable[str]) -> None:
+    """Refuses to start a run whose database servers are not installed."""
+    for engine in sorted(engines):
+        DATABASES[engine].installed()
+
+
+def examine(results: Console) -> int:
+    """Prints every finding; returns 0, or 3 where something needed is missing."""
+    findings = [*_databases(), _compiler(), _files(), _docker()]
+    for finding in findings:
+        mark = "[green]✓[/]" if not finding.remedy else "[red]✗[/]" if finding.needed else "[yellow]–[/]"
+        results.print(f"{mark} {finding.what}: {finding.found}", highlight=False)
+        if finding.remedy:
+            results.print(f"    to mend it: {finding.remedy}", highlight=False, markup=False)
+    return EnvironmentUnfit.exit_code if any(finding.remedy and finding.needed for finding in findings) else 0
+
+
+def _databases() -> list[Finding]:
+    findings = []
+    for engine, database in DATABASES.items():
+        try:
+            findings.append(Finding(f"{engine} server", database.installed()))
+        except EnvironmentUnfit as error:
+            findings.append(Finding(f"{engine} server", str(error), "make setup"))
+    return findings
+
+
+def _compiler() -> Finding:
+    """mysqlclient and uWSGI come as source."""
+    check = subprocess.run([ROOT / "scripts" / "system-packages", "--check"], capture_output=True, text=True, check=False)
+    if check.returncode == 0:
+        return Finding("system packages", f"complete ({platform.freedesktop_os_release().get('PRETTY_NAME', 'Linux')})")
+    return Finding("system packages", check.stderr.strip() or check.stdout.strip(), "scripts/system-packages")
+
+
+def _files() -> Finding:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    found = f"{limit} per process, {os.cpu_count()} cores"
+    return Finding("open files", found, "" if limit >= OPEN_FILES else f"ulimit -n {OPEN_FILES}")
+
+
+def _docker() -> Finding:
+    try:
+        client = docker.from_env(timeout=5)
+        version = client.version()["Version"]
+        client.close()
+    except DockerException:
+        client_found = "its client is installed, no engine answers" if shutil.which("docker") else "not installed"
+        return Finding("Docker", f"{client_found}; everything runs natively", "start a Docker engine", needed=False)
+    return Finding("Docker", f"engine {version}")

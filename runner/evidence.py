@@ -45,6 +45,8 @@ class Evidence:
     started_at: str
     #: Monotonic clock at offset 0.
     clock_zero: float
+    #: What the database server took before the first stack came up.
+    database_bytes: int
     server_command: Sequence[str] = ()
     shown_databases: Mapping[str, object] = field(default_factory=dict)
     phases: list[Phase] = field(default_factory=list)

@@ -114,7 +114,7 @@ def _agreement(evidence: Evidence, requests: pd.DataFrame, aftermath: Aftermath)
     answered = requests[requests["status"] > 0]
     good = requests[requests["error"] == ""]
     endpoints = good["endpoint"].astype(str)
-    checks = [f"{check.method} {check.path}" for check in evidence.app.checks if check.status < 400]
+    checks = [check.endpoint for check in evidence.app.checks if check.status < 400]
     return Agreement(
         locust=len(answered),
         unanswered=len(requests) - len(answered),
@@ -140,6 +140,9 @@ def _resources(evidence: Evidence) -> dict[str, ComponentUsage]:
     for component in ("app", "database", "load"):
         seconds = sum(stretch.cpu_seconds[component] for stretch in timed)
         memory = host.loc[host["component"] == component, "memory_bytes"].dropna()
+        if component == "database":
+            # The server holds the idle connections of the group's other cells too: its own growth is the cell's.
+            memory = memory - memory.iloc[:1].sum() + evidence.database_bytes
         usage[component] = ComponentUsage(
             cpu_seconds_per_request=seconds / requests if requests else None,
             peak_memory_bytes=None if memory.empty else int(memory.max()),

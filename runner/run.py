@@ -1,21 +1,19 @@
 """A whole run: the environments, the databases and their templates, then one group after the other."""
 
 import contextlib
-import json
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from runner import waiting
 from runner.attempt import Stage
 from runner.errors import ConnbenchError
 from runner.group import run_group
-from runner.matrix.cells import Cell
+from runner.matrix.spec import ConnectionSpec
 from runner.plan import Plan, PlannedGroup
 from runner.progress import Reporter, TimeBook
 from runner.provision.native import Command, NativeProvider, run_command
@@ -26,7 +24,6 @@ from runner.sampling.host import HostSampler
 from runner.stacks.app import App, django_database, make_overlay
 from runner.stacks.databases import AnyDatabaseSpec, make_database
 from runner.stacks.databases.base import Database
-from runner.stacks.connections import ConnectionSpec
 from runner.stacks.environment import AppEnvironment
 
 TEMPLATE = "template_app"
@@ -39,6 +36,7 @@ class Prepared:
     database: Database
     sampler: DatabaseSampler
     template_rows: Mapping[str, int]
+    memory_bytes: int
     lock: threading.Lock
 
 
@@ -48,14 +46,12 @@ class Run:
     def __init__(
         self,
         plan: Plan,
-        cells: Mapping[str, Cell],
         app: App,
         environments: Mapping[str, AppEnvironment],
         folder: RunFolder,
         reporter: Reporter,
     ) -> None:
         self._plan = plan
-        self._cells = cells
         self._app = app
         self._environments = environments
         self._folder = folder
@@ -105,38 +101,39 @@ class Run:
                     environments=self._environments,
                     database=found.database,
                     template_rows=found.template_rows,
+                    database_bytes=found.memory_bytes,
                     database_sampler=found.sampler,
                     host_sampler=host_sampler,
-                    seed=group.seed,
+                    seed=str(group.seed),
                     database_lock=found.lock,
                 )
-                run_group(group, self._cells, stage, self._reporter, self._time_book)
+                run_group(group, self._plan.cells, stage, self._reporter, self._time_book)
 
     def _prepare_all(self, provider: NativeProvider, stack: ExitStack) -> dict[str, Prepared | ConnbenchError]:
         """Every database that the plan needs, started side by side; one that fails takes its own groups with it."""
-        specs = {group.database_key: self._cells[group.attempts[0].cell].database for group in self._plan.groups}
+        specs = {group.database_key: self._plan.cells[group.attempts[0].cell].database for group in self._plan.groups}
 
-        def prepare(key: str) -> Prepared | ConnbenchError:
+        def prepare(name: str) -> Prepared | ConnbenchError:
             try:
-                return self._prepare(key, specs[key], provider, stack)
+                return self._prepare(name, specs[name], provider, stack)
             except ConnbenchError as error:
                 return error
 
-        self._reporter.phase(", ".join(specs), "starting databases, seeding the template")
+        self._reporter.phase(", ".join(specs), "database and template")
         with ThreadPoolExecutor(max_workers=len(specs)) as helpers:
             return dict(zip(specs, helpers.map(prepare, specs), strict=True))
 
-    def _prepare(self, key: str, spec: AnyDatabaseSpec, provider: NativeProvider, stack: ExitStack) -> Prepared:
+    def _prepare(self, name: str, spec: AnyDatabaseSpec, provider: NativeProvider, stack: ExitStack) -> Prepared:
         logs = self._folder.path / "logs"
         logs.mkdir(exist_ok=True)
         database = make_database(spec)
-        database.start(provider, key, logs)
+        database.start(provider, name, logs)
         stack.callback(database.close)
-        self._databases.append(DatabaseRecord(name=key, product=database.product, settings=database.applied_settings))
+        self._databases.append(DatabaseRecord(name=name, product=database.product, settings=database.applied_settings))
         rows = self._make_template(database, spec)
-        sampler = DatabaseSampler(database, provider, self._plan.sampling.database, logs / f"{key}-samples.raw")
+        sampler = DatabaseSampler(database, provider, self._plan.sampling.database, logs / f"{name}-samples.raw")
         stack.callback(sampler.stop)
-        return Prepared(database, sampler, rows, threading.Lock())
+        return Prepared(database, sampler, rows, database.service.usage().memory_bytes, threading.Lock())
 
     def _make_template(self, database: Database, spec: AnyDatabaseSpec) -> dict[str, int]:
         """Runs the app's own set-up commands once; returns the rows of the audited tables."""

@@ -6,15 +6,8 @@ from typing import Any
 import pandas as pd
 
 from runner.analysis.model import ExpectationResult
+from runner.matrix.axes import selects
 from runner.results.schema import CellRecord
-
-
-def selects(where: Mapping[str, Any], axes: Mapping[str, Any]) -> bool:
-    """Whether a cell has every axis value that `where` names; a list names several."""
-    return all(
-        key in axes and axes[key] in (wanted if isinstance(wanted, list | tuple) else [wanted])
-        for key, wanted in where.items()
-    )
 
 
 def evaluate(

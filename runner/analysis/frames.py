@@ -5,8 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from runner.analysis.metrics import COMPONENTS, QUANTILES, metric_names
-from runner.results.schema import AttemptRecord
+from runner.matrix.metrics import METRICS
+from runner.results.schema import AttemptRecord, Latency
+
+#: The parts of a stack whose use of the machine is told apart.
+COMPONENTS = ("app", "database", "load")
+QUANTILES = tuple(Latency.model_fields)
+#: Every figure of an attempt that is a number: what an expectation can bound, and the slots.
+FIGURES = (*METRICS, "connections.peak_slots")
 
 _IDENTITY = ("cell", "block", "attempt", "group", "status", "reason")
 _WINDOW = ("cell", "block", "round", "position", "seconds", "requests", "successes", "driven_requests")
@@ -21,7 +27,7 @@ def latest_of_each_block(attempts: Sequence[AttemptRecord]) -> list[AttemptRecor
 
 
 def attempts_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
-    """One row an attempt: cell, block, status, reason, and a column for each of `metric_names()` (NaN: not measured)."""
+    """One row an attempt: cell, block, status, reason, and each of `FIGURES` (NaN: not measured)."""
     rows = [
         {
             "cell": record.cell,
@@ -34,8 +40,8 @@ def attempts_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
         }
         for record in attempts
     ]
-    frame = pd.DataFrame(rows, columns=[*_IDENTITY, *metric_names()])
-    return frame.astype(dict.fromkeys(metric_names(), float))
+    frame = pd.DataFrame(rows, columns=[*_IDENTITY, *FIGURES])
+    return frame.astype(dict.fromkeys(FIGURES, float))
 
 
 def attempt_values(record: AttemptRecord) -> dict[str, float | None]:
@@ -48,7 +54,7 @@ def attempt_values(record: AttemptRecord) -> dict[str, float | None]:
         "errors.total": sum(kind.count for kind in record.errors.values()),
         **{f"latency_ms.{quantile}": latency.get(quantile) for quantile in QUANTILES},
     }
-    for name in metric_names():
+    for name in FIGURES:
         if name.startswith("connections."):
             values[name] = connections.get(name.removeprefix("connections."))
     for component in COMPONENTS:

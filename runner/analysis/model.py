@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from runner.matrix.cells import Prediction
 from runner.models import Strict
 from runner.results.schema import SCHEMA_VERSION, DatabaseRecord, ErrorKind, HostRecord, Status
 
@@ -36,18 +37,6 @@ class LatencyNumbers(Strict):
     max: Number | None = None
 
 
-class Predicted(Strict):
-    """`runner.matrix.cells.Prediction` as run.json holds it; `max` None is "without bound"."""
-
-    min: int
-    max: int | None
-    formula: str
-    opened_per_request: float | None
-    opened_max: int | None
-    lingering_min: int
-    lingering_max: int | None
-
-
 class ConnectionNumbers(Strict):
     """`as_predicted` holds when every block does as predicted; None where no block could tell."""
 
@@ -57,7 +46,7 @@ class ConnectionNumbers(Strict):
     opened_per_request: Number | None = None
     refused: Number | None = None
     lingering: Number | None = None
-    predicted: Predicted
+    predicted: Prediction
     as_predicted: bool | None = None
     prediction_note: str = ""
 
@@ -109,9 +98,9 @@ class CellSummary(Strict):
 class Ratio(Strict):
     """A cell beside its reference in one metric, compared inside blocks.
 
-    `value`, `low` and `high` are ratios (cell / reference); `low` and `high` the 95 % t interval, None with one
-    block. `distinguishable` is None where there is no interval. `detectable` is the smallest relative difference
-    that this comparison would have found four times out of five (0.06 is 6 %).
+    `value`, `low` and `high` are ratios (cell / reference); `low` and `high` the 95 % t interval, None with
+    one block. `distinguishable` is None where there is no interval. `detectable` is the smallest relative
+    difference that this comparison would have found four times out of five (0.06 is 6 %).
     """
 
     cell: str
@@ -128,7 +117,7 @@ class Ratio(Strict):
 
 
 class ExpectationResult(Strict):
-    """One bound held against one cell; `measured` is the worst block's value, None where nothing was measured."""
+    """One bound held against one cell; `measured` is the worst block's value, None where there is none."""
 
     cell: str
     metric: str
@@ -136,6 +125,20 @@ class ExpectationResult(Strict):
     measured: float | None
     holds: bool
     reason: str = ""
+
+
+class Answer(Strict):
+    """The best cell of a database in one metric.
+
+    `level_with` names the cells that cannot be told from it, `unknown` those of which too little was measured.
+    """
+
+    database: str
+    metric: str
+    cell: str
+    value: float
+    level_with: Sequence[str]
+    unknown: Sequence[str]
 
 
 class RunSummary(Strict):
@@ -164,6 +167,7 @@ class Summary(Strict):
     schema_version: int = SCHEMA_VERSION
     run: RunSummary
     cells: Sequence[CellSummary]
+    answers: Sequence[Answer]
     ratios: Sequence[Ratio]
     expectations: Sequence[ExpectationResult]
 

@@ -1,8 +1,8 @@
 """A cell beside its reference: log-ratios inside blocks, a t interval over blocks.
 
 Windows of one round ran within seconds of each other, so pairing them takes the host's drift out of the
-difference (the duet idea: Bulej et al., "Duet Benchmarking", ICPE 2020). The unit is the block, never the request
-or the window: blocks start everything anew, windows of one block share their luck.
+difference (the duet idea: Bulej et al., "Duet Benchmarking", ICPE 2020). The unit is the block, never the
+request or the window: blocks start everything anew, windows of one block share their luck.
 """
 
 import math
@@ -21,12 +21,17 @@ CONFIDENCE = 0.95
 POWER = 0.80
 
 #: Metrics that are compared, in the order of the tables.
-RATIO_METRICS = ("throughput_rps", "latency_ms.p50", "latency_ms.p95", "resources.app.cpu_seconds_per_request")
+RATIO_METRICS = (
+    "throughput_rps",
+    "latency_ms.p50",
+    "latency_ms.p95",
+    "resources.app.cpu_seconds_per_request",
+)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean of log-ratios over `n` blocks with its t interval (None for one block) and what would have been found."""
+    """Mean of log-ratios over `n` blocks, half its t interval (None for one block), what would have been found."""
 
     mean: float
     half_width: float | None
@@ -52,47 +57,69 @@ def t_interval(log_ratios: Sequence[float]) -> Interval:
     )
 
 
-def block_log_ratios(windows: pd.DataFrame, cell: str, reference: str, metric: str) -> list[float]:
-    """One log-ratio for each block in which both ran, from the rounds that both have.
+class Comparison:
+    """Every cell's windows laid beside each other, round by round, ready to be compared in pairs.
 
-    Rates and quantiles: the logs of each round's ratio, averaged. CPU: the block's sums, since the clock of
-    processor time is too coarse for one window.
+    `windows` as `windows_frame` makes it, of attempts that are ok alone.
     """
-    keys = ["block", "round"]
-    paired = windows[windows["cell"] == cell].merge(
-        windows[windows["cell"] == reference], on=keys, suffixes=("", "_reference")
+
+    def __init__(self, windows: pd.DataFrame) -> None:
+        self._logs = {metric: _log_table(windows, metric) for metric in RATIO_METRICS}
+        silent = windows[windows["successes"] <= 0]
+        #: Cells that answered nothing well in some window: no ratio can be had, and a quiet one would mislead.
+        self._silent = {
+            str(row["cell"]): f"no request answered well in window {row['round'] + 1} of block {row['block']}"
+            for _, row in silent.iloc[::-1].iterrows()
+        }
+
+    def log_ratios(self, cell: str, reference: str, metric: str) -> "pd.Series[float]":
+        """One log-ratio for each block in which both ran, from the rounds that both have."""
+        logs = self._logs[metric]
+        if cell not in logs or reference not in logs:
+            return pd.Series(dtype=float)
+        return (logs[cell] - logs[reference]).dropna().groupby(level="block").mean()
+
+    def ratio(self, cell: str, reference: str, metric: str) -> Ratio:
+        """The ratio with its interval, or none and the reason."""
+        for name in (cell, reference):
+            if name in self._silent:
+                return _no_ratio(cell, reference, metric, f"{name}: {self._silent[name]}")
+        log_ratios = self.log_ratios(cell, reference, metric)
+        if log_ratios.empty:
+            return _no_ratio(cell, reference, metric, "no block in which both have windows that count")
+        if not np.isfinite(log_ratios).all():
+            return _no_ratio(cell, reference, metric, "too small to measure")
+        return _ratio(cell, reference, metric, t_interval(log_ratios.to_list()))
+
+    def with_references(self, cells: Iterable[CellRecord]) -> list[Ratio]:
+        """Every cell that has a reference other than itself, in every metric."""
+        return [
+            self.ratio(cell.id, cell.reference, metric)
+            for cell in cells
+            if cell.reference is not None and cell.reference != cell.id
+            for metric in RATIO_METRICS
+        ]
+
+
+def _log_table(windows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Logs of a metric, one column a cell. Rates and quantiles: one row a round of a block. CPU: one row a block,
+    since the clock of processor time is too coarse for one window."""
+    keys = (
+        ["block", "cell"] if metric == "resources.app.cpu_seconds_per_request" else ["block", "round", "cell"]
     )
-    blocks = paired.groupby("block")
-    if metric == "resources.app.cpu_seconds_per_request":
-        sums = blocks[["cpu_app", "cpu_app_reference", "driven_requests", "driven_requests_reference"]].sum()
-        ratios = (sums["cpu_app"] / sums["driven_requests"]) / (
-            sums["cpu_app_reference"] / sums["driven_requests_reference"]
-        )
-        return [float(value) for value in np.log(ratios)]
-    if metric == "throughput_rps":
-        ours = paired["successes"] / paired["seconds"]
-        theirs = paired["successes_reference"] / paired["seconds_reference"]
-    else:
-        quantile = metric.removeprefix("latency_ms.")
-        ours, theirs = paired[quantile], paired[f"{quantile}_reference"]
-    logs = pd.Series(np.log(ours / theirs), index=paired.index)
-    return [float(value) for value in logs.groupby(paired["block"]).mean()]
+    columns = ["successes", "seconds", "driven_requests", "p50", "p95", "cpu_app"]
+    sums = windows.groupby(keys)[columns].sum(min_count=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if metric == "throughput_rps":
+            values = sums["successes"] / sums["seconds"]
+        elif metric == "resources.app.cpu_seconds_per_request":
+            values = sums["cpu_app"] / sums["driven_requests"]
+        else:
+            values = sums[metric.removeprefix("latency_ms.")]
+        return pd.DataFrame(np.log(values.unstack("cell")))
 
 
-def ratio(windows: pd.DataFrame, cell: str, reference: str, metric: str) -> Ratio:
-    """`windows` of attempts that are ok alone. Without success in some window there is no ratio, but a reason."""
-    for name in (cell, reference):
-        silent = windows[(windows["cell"] == name) & (windows["successes"] <= 0)]
-        if not silent.empty:
-            first = silent.iloc[0]
-            where = f"window {int(first['round']) + 1} of block {int(first['block'])}"
-            return _no_ratio(cell, reference, metric, f"{name} answered no request well in {where}")
-    log_ratios = block_log_ratios(windows, cell, reference, metric)
-    if not log_ratios:
-        return _no_ratio(cell, reference, metric, "no block in which both have windows that count")
-    if not np.isfinite(log_ratios).all():
-        return _no_ratio(cell, reference, metric, "not measured in every block")
-    interval = t_interval(log_ratios)
+def _ratio(cell: str, reference: str, metric: str, interval: Interval) -> Ratio:
     value = math.exp(interval.mean)
     low = high = distinguishable = None
     if interval.half_width is not None:
@@ -113,7 +140,7 @@ def ratio(windows: pd.DataFrame, cell: str, reference: str, metric: str) -> Rati
 
 
 def ratio_text(value: float, low: float | None, high: float | None, detectable: float | None) -> str:
-    """`1.84× (1.79–1.90)`, `not distinguishable (would have seen 6 %)` or `1.84× (one block: no interval)`."""
+    """`1.84× (1.79–1.90)`, `not distinguishable (would have seen 6 %)`, `1.84× (one block: no interval)`."""
     if low is None or high is None or detectable is None:
         return f"{_figure(value)}× (one block: no interval)"
     if low <= 1 <= high:
@@ -150,13 +177,3 @@ def _no_ratio(cell: str, reference: str, metric: str, reason: str) -> Ratio:
         text="no ratio",
         reason=reason,
     )
-
-
-def all_ratios(windows: pd.DataFrame, cells: Iterable[CellRecord]) -> list[Ratio]:
-    """Every cell that has a reference other than itself, in every metric."""
-    return [
-        ratio(windows, cell.id, cell.reference, metric)
-        for cell in cells
-        if cell.reference is not None and cell.reference != cell.id
-        for metric in RATIO_METRICS
-    ]

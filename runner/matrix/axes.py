@@ -15,7 +15,7 @@ S = TypeVar("S", bound=Strict)
 
 @dataclass(frozen=True)
 class Parameter:
-    """A dotted axis. `name` is the definition whose parameter varies, empty for `load`, which all cells have."""
+    """A dotted axis. `name` is the definition whose parameter varies, empty for `load`, which all have."""
 
     axis: str
     section: str
@@ -37,19 +37,24 @@ def parse_parameter(axis: str) -> Parameter | None:
     if section == LOAD and rest:
         return Parameter(axis, LOAD, "", tuple(rest))
     if section in SECTIONS.values() and len(rest) >= 2:
-        return Parameter(axis, section, rest[0], tuple(rest[1:]))
+        name, *path = rest
+        if path[0] == "settings" and len(path) > 1:
+            # A database server's own setting, whose name may have dots.
+            path = ["settings", ".".join(path[1:])]
+        return Parameter(axis, section, name, tuple(path))
     return None
 
 
 def with_parameters(spec: S, values: Mapping[tuple[str, ...], Any]) -> S:
-    """The spec with parameters replaced, validated anew; pydantic's ValidationError where it does not hold."""
+    """The spec with parameters replaced, validated anew; raises pydantic's ValidationError if wrong."""
     if not values:
         return spec
-    data = spec.model_dump()
+    # What was not written stays unwritten, so that messages can still tell a default from a choice.
+    data = spec.model_dump(exclude_unset=True)
     for path, value in values.items():
         inner = data
         for part in path[:-1]:
-            inner = inner[part]
+            inner = inner.setdefault(part, {})
         inner[path[-1]] = value
     return type(spec).model_validate(data, strict=True)
 
@@ -59,8 +64,8 @@ def unknown_part(spec: Strict, path: Sequence[str]) -> tuple[int, list[str]] | N
     here: Any = spec
     for index, part in enumerate(path):
         if isinstance(here, Mapping):
-            # A server's own settings: any name, and names may have dots.
-            return None if index == len(path) - 1 else (index + 1, [])
+            # A database server's own settings, by any name.
+            return None
         known = list(type(here).model_fields) if isinstance(here, Strict) else []
         if part not in known:
             return index, known
@@ -78,6 +83,7 @@ def same(left: object, right: object) -> bool:
 def selects(where: Mapping[str, Any], axes: Mapping[str, Any]) -> bool:
     """Whether a cell with these axis values is meant; a list in `where` stands for any of its values."""
     return all(
-        axis in axes and any(same(axes[axis], value) for value in (wanted if isinstance(wanted, list) else [wanted]))
+        axis in axes
+        and any(same(axes[axis], value) for value in (wanted if isinstance(wanted, list) else [wanted]))
         for axis, wanted in where.items()
     )

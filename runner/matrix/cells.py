@@ -11,7 +11,7 @@ from runner.stacks.servers import AnyServerSpec
 
 @dataclass(frozen=True)
 class Cell:
-    """`axes` holds the axis values by which it is selected; `reference` is the id of the cell it is compared with."""
+    """`axes` holds the values by which it is selected; `reference` is the id of what it is compared with."""
 
     id: str
     axes: Mapping[str, Any]
@@ -44,10 +44,11 @@ class SkippedCell:
 class Prediction:
     """How many connections a cell should hold, from its parameters alone.
 
-    `min` and `max` bound the peak under load; `max` None is "without bound", and `formula` then names what bounds
-    it. `opened_per_request` is None where connections are reused, so that it depends on how long the load lasts.
-    `opened_max` bounds the connections opened altogether, None without bound. `lingering_*` bound what is left
-    after the idle time.
+    `min` and `max` bound the peak under load; `max` None is "without bound", and `formula` then names what
+    bounds it. `opened_per_request` is None where connections are reused, so that it depends on how long the
+    load lasts. `opened_max` bounds the connections opened altogether, None without bound. `lingering_*` bound
+    what is left after the idle time. `refusals` says that the cell may want more than the database lets in:
+    refused connections and failed requests are then part of the prediction.
     """
 
     min: int
@@ -57,3 +58,4 @@ class Prediction:
     opened_max: int | None
     lingering_min: int
     lingering_max: int | None
+    refusals: bool = False

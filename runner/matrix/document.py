@@ -7,7 +7,7 @@ import difflib
 import math
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from runner.errors import UsageError
 #: Where something is in the data: keys and indices from the top.
 Place = tuple[str | int, ...]
 
-# A matrix is some kilobytes. What is larger is another file; aliases of aliases can grow a small one without end.
+# A matrix is some kilobytes. What is larger is another file; aliases of aliases can grow without end.
 MOST_BYTES = 1_000_000
 MOST_NODES = 50_000
 MOST_DEPTH = 40
@@ -31,6 +31,7 @@ MOST_DEPTH = 40
 MOST_PROBLEMS = 20
 
 _TAG = "tag:yaml.org,2002:"
+_IN_WORDS = {"int": "whole number", "float": "finite number", "bool": "truth value"}
 _TAB = re.compile(r"found character '\\t' that cannot start any token")
 
 
@@ -87,7 +88,9 @@ class Document:
         if not self.problems:
             return
         found = sorted(set(self.problems))
-        lines = [f"{self.path}:{at.line}:{at.column}: {text}" for at, text in ((p.position, p.text) for p in found)]
+        lines = [
+            f"{self.path}:{at.line}:{at.column}: {text}" for at, text in ((p.position, p.text) for p in found)
+        ]
         if len(lines) > MOST_PROBLEMS:
             lines[MOST_PROBLEMS:] = [f"… and {len(lines) - MOST_PROBLEMS} more"]
         raise UsageError("\n".join(lines))
@@ -97,13 +100,16 @@ def shown(value: object) -> str:
     """A value as a YAML author would write it, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = "a mapping" if isinstance(value, Mapping) else "a list" if isinstance(value, list) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    if isinstance(value, Mapping | list):
+        noun = "list" if isinstance(value, list) else "mapping"
+        return f"a {noun}" if value else f"an empty {noun}"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def nearest(found: object, allowed: Iterable[str]) -> str:
     """`; did you mean 'threads'?`, or nothing where no spelling is near."""
-    close = difflib.get_close_matches(str(found), list(allowed), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(found), list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -113,7 +119,7 @@ def not_among(found: object, allowed: Sequence[str]) -> str:
 
 
 def read_document(path: Path) -> Document:
-    """The file as plain data; UsageError, with the place where there is one, if it is no YAML that we read."""
+    """The file as plain data; UsageError, with the place if there is one, if it is no YAML that we read."""
     document = Document(path)
     node = _compose(document, _read_text(path))
     if node is None:
@@ -140,7 +146,9 @@ def _read_text(path: Path) -> str:
         before = raw[: error.start].decode("utf-8-sig", errors="replace")
         at = _position_in(before, len(before))
         found = f"byte 0x{raw[error.start]:02x}"
-        raise UsageError(f"{path}:{at.line}:{at.column}: not UTF-8: found {found}; save the file as UTF-8") from error
+        raise UsageError(
+            f"{path}:{at.line}:{at.column}: not UTF-8: found {found}; save the file as UTF-8"
+        ) from error
 
 
 def _position_in(text: str, offset: int) -> Position:
@@ -157,9 +165,12 @@ def _compose(document: Document, text: str) -> Node | None:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
-        problem = _TAB.sub("found a tab; YAML indents with spaces", str(error.problem or error.context))
+        problem = _in_words(error)
     except ReaderError as error:
-        at, problem = _position_in(text, error.position), f"found the control character {error.character!r}"
+        at, problem = (
+            _position_in(text, error.position),
+            f"found a control character: U+{error.character:04X}",
+        )
     except RecursionError:
         at, problem = Position(1, 1), "nested too deeply"
     except (YAMLError, ValueError, AttributeError, TypeError, IndexError) as error:
@@ -170,12 +181,25 @@ def _compose(document: Document, text: str) -> Node | None:
     return None
 
 
+def _in_words(error: MarkedYAMLError) -> str:
+    if _TAB.search(str(error.problem)):
+        return "found a tab; YAML indents with spaces"
+    return ", ".join(str(part) for part in (error.context, error.problem) if part)
+
+
 class _Converter:
     """Nodes to plain data. Every alias is followed, so that the count of nodes is that of the data."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._scalars = SafeConstructor(loader=YAML(typ="safe", pure=True))
+        scalars = SafeConstructor(loader=YAML(typ="safe", pure=True))
+        self._read: dict[str, Callable[[ScalarNode], Any]] = {
+            **dict.fromkeys(("str", "timestamp", "value", "!"), lambda node: str(node.value)),
+            "null": lambda _: None,
+            "bool": scalars.construct_yaml_bool,
+            "int": scalars.construct_yaml_int,
+            "float": lambda node: _finite(scalars.construct_yaml_float(node)),
+        }
         self._nodes = 0
 
     def run(self, node: Node) -> None:
@@ -186,7 +210,8 @@ class _Converter:
         self._document.values[place] = _position(node)
         self._nodes += 1
         if self._nodes > MOST_NODES or len(place) > MOST_DEPTH:
-            self._document.at_value(place, "too many values, or nested too deeply; does an alias hold itself?")
+            text = "too many values, or nested too deeply: does an alias hold itself?"
+            self._document.at_value(place[:1], text)
             self._document.refuse_if_wrong()
         if isinstance(node, MappingNode) and self._has_tag(node, place, "map"):
             return self._mapping(node, place)
@@ -209,7 +234,7 @@ class _Converter:
             if str(key_node.tag) == _TAG + "merge":
                 merged |= self._merged(value_node, place)
                 continue
-            key = self._key(key_node, place)
+            key = self._key(key_node)
             if key is None:
                 continue
             if key in result:
@@ -233,7 +258,7 @@ class _Converter:
                 self._document.at_value((*place, "<<"), f"found {shown(value)}, allowed: a mapping to merge")
         return merged
 
-    def _key(self, node: Node, place: Place) -> str | None:
+    def _key(self, node: Node) -> str | None:
         if isinstance(node, ScalarNode) and str(node.tag) == _TAG + "str":
             return str(node.value)
         found = repr(node.value) if isinstance(node, ScalarNode) else "a mapping or list"
@@ -243,33 +268,26 @@ class _Converter:
 
     def _scalar(self, node: ScalarNode, place: Place) -> Any:
         kind = str(node.tag).removeprefix(_TAG)
-        try:
-            match kind:
-                case "str" | "timestamp" | "value" | "!":
-                    return str(node.value)
-                case "null":
-                    return None
-                case "bool":
-                    return self._scalars.construct_yaml_bool(node)
-                case "int":
-                    return self._scalars.construct_yaml_int(node)
-                case "float":
-                    return self._number(node, place)
-        except (ValueError, KeyError, IndexError, OverflowError):
-            self._document.at_value(place, f"found {shown(node.value)}, which is no {kind}")
+        if kind not in self._read:
+            self._document.at_value(place, f"found the tag {_short(node)}; tags are not read")
             return None
-        self._document.at_value(place, f"found the tag {_short(node)}; tags are not read")
-        return None
-
-    def _number(self, node: ScalarNode, place: Place) -> float:
-        number = float(self._scalars.construct_yaml_float(node))
-        if not math.isfinite(number):
-            self._document.at_value(place, f"found {node.value}, allowed: a finite number")
-        return number
+        try:
+            return self._read[kind](node)
+        except (ValueError, KeyError, IndexError, OverflowError):
+            self._document.at_value(
+                place, f"found {shown(node.value)}, which is no {_IN_WORDS.get(kind, kind)}"
+            )
+            return None
 
 
 def _position(node: Node) -> Position:
     return Position(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError("a matrix has no use for what is not finite")
+    return number
 
 
 def _short(node: Node) -> str:

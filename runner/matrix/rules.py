@@ -20,7 +20,7 @@ class Combination(NamedTuple):
 def _pool_without_postgres(combination: Combination) -> str | None:
     if combination.connection.pool is None or combination.database.engine == "postgres":
         return None
-    return "Django's native pool exists for PostgreSQL alone: on MySQL and MariaDB the first query is a TypeError"
+    return "Django's native pool is PostgreSQL's alone: on MySQL and MariaDB the first query is a TypeError"
 
 
 def _pool_without_psycopg_3(combination: Combination) -> str | None:
@@ -42,7 +42,8 @@ def _pool_smaller_than_its_least(combination: Combination) -> str | None:
     if pool is None or pool.max_size is None or pool.max_size >= pool.min_size:
         return None
     default = "" if "min_size" in pool.model_fields_set else " (its default)"
-    return f"max_size {pool.max_size} is below min_size {pool.min_size}{default}: the first query is a ValueError"
+    least = f"min_size {pool.min_size}{default}"
+    return f"max_size {pool.max_size} is below {least}: the first query is a ValueError"
 
 
 def _pool_without_any_connection(combination: Combination) -> str | None:
@@ -55,7 +56,11 @@ def _pool_without_any_connection(combination: Combination) -> str | None:
 
 def _psycogreen_without_psycopg2(combination: Combination) -> str | None:
     server = combination.server
-    if not isinstance(server, GunicornSpec) or not server.psycogreen or combination.database.driver == "psycopg2":
+    if (
+        not isinstance(server, GunicornSpec)
+        or not server.psycogreen
+        or combination.database.driver == "psycopg2"
+    ):
         return None
     if combination.database.engine == "postgres":
         return "psycogreen is for psycopg2: psycopg 3 gives way to other greenlets by itself"

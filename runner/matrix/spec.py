@@ -1,7 +1,7 @@
 """matrix.yaml as typed models. Units are part of a value: `4s`, `250ms`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
@@ -12,7 +12,6 @@ from runner.stacks.servers import AnyServerSpec
 
 _DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)\s*(?P<unit>ms|s|m)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-
 
 #: As in the file; for the JSON Schema alone.
 DurationText = Annotated[str, Field(pattern=r"^ *[0-9]+(\.[0-9]+)? *(ms|s|m) *$")]
@@ -45,7 +44,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
 
 
 class LoadSpec(Strict):
-    """How a cell is driven. In the closed model each of `users` sends its next request when the last was answered."""
+    """How a cell is driven. In the closed model a user sends its next request when the last is answered."""
 
     profile: Name = "mixed"
     model: Literal["closed"] = "closed"
@@ -96,7 +95,9 @@ class Bound(Strict):
         if self.at_most is None and self.at_least is None:
             raise ValueError("no bound; write `at_most:` or `at_least:`, or both")
         if self.at_most is not None and self.at_least is not None and self.at_least > self.at_most:
-            raise ValueError(f"at_least {self.at_least:g} is above at_most {self.at_most:g}: nothing can be both")
+            raise ValueError(
+                f"at_least {self.at_least:g} is above at_most {self.at_most:g}: nothing can be both"
+            )
         return self
 
 
@@ -122,9 +123,9 @@ class MatrixFile(Strict):
     databases: Mapping[Name, AnyDatabaseSpec] = Field(min_length=1)
     servers: Mapping[Name, AnyServerSpec] = Field(min_length=1)
     connections: Mapping[Name, ConnectionSpec] = Field(min_length=1)
-    #: Axis name to its values: `database`, `server`, `connection`, or a dotted parameter such as `load.users`.
-    matrix: Mapping[str, Annotated[Sequence[Any], Field(min_length=1)]] = Field(min_length=1)
-    exclude: Sequence[Mapping[str, Any]] = ()
-    expect: Sequence[Expectation] = ()
+    #: Axis to its values: `database`, `server`, `connection`, or a dotted parameter such as `load.users`.
+    matrix: Mapping[str, Annotated[list[Any], Field(min_length=1)]] = Field(min_length=1)
+    exclude: list[Mapping[str, Any]] = Field(default_factory=list)
+    expect: list[Expectation] = Field(default_factory=list)
     #: The connection settings that ratios are taken to; the first of the connection axis unless told.
     reference: Name | None = None

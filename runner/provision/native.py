@@ -35,21 +35,33 @@ UNPRIVILEGED = "nobody"
 
 @dataclass(frozen=True)
 class Command:
-    """What to start: `argv` without a shell, `env` on top of a small base environment."""
+    """What to start: `argv` without a shell, `env` on top of a small base environment.
+
+    `stop_signal` is what the program takes as an order to leave in good order.
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
+    stop_signal: signal.Signals = signal.SIGINT
 
 
 class NativeService:
     """A process group. See `runner.provision.service.Service`."""
 
-    def __init__(self, name: str, process: "subprocess.Popen[bytes]", address: Address, log_path: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: "subprocess.Popen[bytes]",
+        address: Address,
+        log_path: Path,
+        stop_signal: signal.Signals = signal.SIGINT,
+    ) -> None:
         self.name = name
         self.address = address
         self.log_path = log_path
         self._process = process
+        self._stop_signal = stop_signal
         self._root = psutil.Process(process.pid)
 
     @property
@@ -91,8 +103,8 @@ class NativeService:
         return not self.alive()
 
     def stop(self) -> None:
-        """INT, then TERM, then KILL to the whole group, each given its time."""
-        for number, limit in ((signal.SIGINT, waiting.STOP_INT), (signal.SIGTERM, waiting.STOP_TERM)):
+        """INT (or what the program takes in its place), then TERM, then KILL to the whole group, each given its time."""
+        for number, limit in ((self._stop_signal, waiting.STOP_INT), (signal.SIGTERM, waiting.STOP_TERM)):
             if not self.alive():
                 break
             with contextlib.suppress(ProcessLookupError):
@@ -147,7 +159,7 @@ class NativeProvider:
                     )
             except OSError as error:
                 raise StackError(f"{name} could not be started: {error}") from error
-            service = NativeService(name, process, address, log_path)
+            service = NativeService(name, process, address, log_path, command.stop_signal)
             self._services.append(service)
             self._tell_guard(f"+{process.pid}")
             return service

@@ -45,12 +45,12 @@ class RunFolder:
         return folder
 
     def write_plan(self, rows: Iterator[Mapping[str, Any]] | list[Mapping[str, Any]]) -> None:
-        (self.path / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (self.path / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
     def event(self, kind: str, **fields: object) -> None:
         """Appends one line and hands it to the kernel, so that a killed run still tells its story."""
         line = json.dumps({"at": now_utc(), "event": kind, **fields})
-        with (self.path / "events.jsonl").open("a") as events:
+        with (self.path / "events.jsonl").open("a", encoding="utf-8") as events:
             events.write(line + "\n")
 
     def begin_attempt(self, cell: str, block: int, attempt: int) -> Path:
@@ -97,14 +97,14 @@ def write_json(path: Path, record: BaseModel | Mapping[str, Any]) -> None:
     """Writes beside and renames, so that a reader never sees half a file."""
     text = record.model_dump_json(indent=1) if isinstance(record, BaseModel) else json.dumps(record, indent=1)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n")
+    partial.write_text(text + "\n", "utf-8")
     partial.replace(path)
 
 
 def read_json(path: Path, model: type[Record]) -> Record:
     """Reads one record; a broken, foreign or newer file is refused with its path."""
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
@@ -121,5 +121,10 @@ def read_json(path: Path, model: type[Record]) -> Record:
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """One of an attempt's Parquet files; empty where the attempt never got that far."""
-    return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+    """One of an attempt's Parquet files; empty where the attempt never got that far. A broken one is refused."""
+    if not path.exists():
+        return pd.DataFrame()
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+        raise UsageError(f"{path}: cannot be read: {error}") from error

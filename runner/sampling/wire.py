@@ -193,7 +193,7 @@ class PacketWatch(Watch):
         for port, opens in self._events:
             if not opens:
                 now.discard(port)
-            elif belongs(port):
+            elif belongs(port) and port not in now:  # else the first packet once more, sent again
                 opened += 1
                 now.add(port)
                 peak = max(peak, len(now))
@@ -220,7 +220,9 @@ class LookWatch(Watch):
 
     def held(self, first: Set[int], belongs: Belongs) -> Held:
         peak = max(sum(port in first or belongs(port) for port in look) for look in self._looks)
-        return Held(peak, None, f"seen in {len(self._looks)} looks; without the right to watch packets a shorter peak is missed")
+        return Held(
+            peak, None, f"seen in {len(self._looks)} looks; without the right to watch packets a shorter peak is missed"
+        )
 
 
 # From <linux/netlink.h>, <linux/sock_diag.h> and <linux/inet_diag.h>.

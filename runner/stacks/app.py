@@ -34,6 +34,11 @@ class Check(Strict):
     contains: str = ""
     database: bool = True
 
+    @property
+    def endpoint(self) -> str:
+        """As traffic profiles name it: method and path, the query left out."""
+        return f"{self.method} {self.path.partition('?')[0]}"
+
 
 class Audit(Strict):
     """`table` grows by one row for every successful request of `endpoint`."""
@@ -54,7 +59,9 @@ class AppDescription(Strict):
 
     @property
     def endpoints_without_database(self) -> frozenset[str]:
-        return frozenset(f"{check.method} {check.path}" for check in self.checks if not check.database)
+        """Endpoints none of whose checks touches the database; bad input alone may be turned away without it."""
+        touching = {check.endpoint for check in self.checks if check.database}
+        return frozenset(check.endpoint for check in self.checks) - touching
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,33 @@
+"""The databases that connbench knows: one row a database."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Union
+
+from pydantic import Field
+
+from runner.stacks.databases.base import Database, DatabaseSpec, Monitor
+from runner.stacks.databases.mysql import MySQL, MySQLMonitor, MySQLSpec
+from runner.stacks.databases.postgres import Postgres, PostgresMonitor, PostgresSpec
+
+_ROWS: tuple[tuple[str, type[DatabaseSpec], type[Database], type[Monitor]], ...] = (
+    ("postgres", PostgresSpec, Postgres, PostgresMonitor),
+    ("mysql", MySQLSpec, MySQL, MySQLMonitor),
+)
+
+#: By the `engine` of a matrix.
+DATABASES: Mapping[str, type[Database]] = {engine: database for engine, _, database, _ in _ROWS}
+MONITORS: Mapping[str, type[Monitor]] = {engine: monitor for engine, _, _, monitor in _ROWS}
+
+if TYPE_CHECKING:
+    AnyDatabaseSpec = DatabaseSpec
+else:
+    #: What a matrix may say of a database; the engine decides which of the specs it is.
+    AnyDatabaseSpec = Annotated[Union[tuple(spec for _, spec, _, _ in _ROWS)], Field(discriminator="engine")]
+
+
+def make_database(spec: DatabaseSpec) -> Database:
+    """The database that a spec asks for, not started yet."""
+    return DATABASES[spec.engine](spec)
+
+
+__all__ = ["DATABASES", "MONITORS", "AnyDatabaseSpec", "DatabaseSpec", "make_database"]

@@ -1,13 +1,15 @@
 """What the runner asks of a database server, whichever it is."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
+from runner.errors import StackError
 from runner.models import Strict
 from runner.provision.native import NativeProvider
 from runner.provision.service import Address, Service
@@ -21,6 +23,11 @@ class DatabaseSpec(Strict):
     max_connections: int = Field(default=200, ge=10, le=10_000)
     # Server settings on top of the harness's own, by the server's names.
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+    @property
+    def environment(self) -> str:
+        """Which locked set of packages an app with this driver runs in: psycopg2 needs one without psycopg 3."""
+        return "psycopg2" if self.driver == "psycopg2" else "psycopg3"
 
     @property
     def django_engine(self) -> str:
@@ -41,15 +48,19 @@ class Account:
 class Books:
     """The server's own counters for one account since it was made.
 
+    They are read when they have settled: no session whose client has gone is still open.
+
     `opened` counts sessions that were let in. `refused` counts those turned away for want of a slot.
     `transactions` counts what the account ran: committed and rolled back transactions on PostgreSQL,
-    statements on the MySQL family. `current` is the number of sessions open now.
+    statements on the MySQL family. `current` is the number of sessions open now. `doubt` says in words where
+    two books of the server did not agree, or is empty.
     """
 
     opened: int
     refused: int
     transactions: int
     current: int
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,18 +73,27 @@ class PeakMark:
 
 @dataclass(frozen=True)
 class Peak:
-    """The most sessions that one account held at once during a stretch, by the server's own books.
+    """The most connections of one account at once during a stretch, seen from either end.
 
-    `doubt` says in words why the figure may be off, or is empty.
+    `connections` is what the account's clients held, from each `connect` to its `close`: the figure that the
+    application's settings bound. `slots` is what the server kept occupied, ending sessions included: the
+    figure that `max_connections` bounds. They differ where connections are short, since a server learns of a
+    `close` only when its process or thread gets the processor (see `runner.sampling.wire`). `doubt` says in
+    words why `connections` may be off, or is empty.
     """
 
     connections: int
+    slots: int
     doubt: str = ""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at the sessions of one account: how many are in each state. `total` includes all of them."""
+    """One look at the sessions of one account: how many are in each state.
+
+    No session is in two states: one that waits for a lock is `waiting`, not `active`. `total` includes those
+    that are starting or ending too.
+    """
 
     active: int = 0
     idle: int = 0
@@ -93,21 +113,59 @@ class Monitor(ABC):
     def close(self) -> None: ...
 
 
+# The harness's own sessions on each server: one for the books, one for the sampler. They come on top of the
+# `max_connections` that a matrix asks for, so that the applications have all of those.
+HARNESS_SESSIONS = 2
+# MySQL's limit on the name of a user, in characters; the other limits are wider.
+ACCOUNT_NAME_LENGTH = 32
+START_TRIES = 3
+
+
+def account_name(name: str) -> str:
+    """`name`, or where a server would not take it as a user's name, its beginning with a hash of the whole."""
+    if len(name) <= ACCOUNT_NAME_LENGTH and name.isascii():
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode('ascii', 'replace').decode()[: ACCOUNT_NAME_LENGTH - 9]}-{digest}"
+
+
+def setting_text(value: str | int | float | bool) -> str:
+    """A setting's value as servers spell it."""
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
+class PortTaken(StackError):
+    """Another process took the port between its choice and the server's start."""
+
+
 class Database(ABC):
-    """One private server, started for this run: its life, its books, its accounts."""
+    """One private server, started for this run: its life, its books, its accounts.
 
-    # Set by `start`.
+    Set by `start`: `service`; `product`, what it really is ("PostgreSQL 15.18", "MariaDB 10.11.19", "MySQL
+    9.7.0"); `applied_settings`, what was put on the server, by its own names, recorded with every run.
+    """
+
     service: Service
-    #: What it really is, with its version: "PostgreSQL 15.18", "MariaDB 10.11.19", "MySQL 9.7.0".
     product: str
-    #: The settings that were put on the server, by its own names: recorded with every run.
     applied_settings: Mapping[str, str]
-
-    #: Programs without which it cannot start, for `connbench doctor`.
-    spec: DatabaseSpec
 
     def __init__(self, spec: DatabaseSpec) -> None:
         self.spec = spec
+
+    @classmethod
+    @abstractmethod
+    def missing_programs(cls) -> Sequence[str]:
+        """What this machine lacks to start such a server."""
+
+    @classmethod
+    @abstractmethod
+    def installed_version(cls) -> str:
+        """What would be started, as `product`; EnvironmentUnfit if nothing is installed."""
+
+    @classmethod
+    @abstractmethod
+    def installed(cls) -> str:
+        """The server that this machine has, with its version; EnvironmentUnfit where it has none."""
 
     @abstractmethod
     def start(self, provider: NativeProvider, name: str, log_folder: Path) -> None:
@@ -130,7 +188,7 @@ class Database(ABC):
 
     @abstractmethod
     def books(self, account: Account) -> Books:
-        """Read until they settle: statistics may reach the views with a delay."""
+        """Reads until they settle, at most `waiting.STATISTICS_SETTLE` seconds."""
 
     @abstractmethod
     def mark_peak(self, account: Account) -> PeakMark: ...
@@ -148,7 +206,4 @@ class Database(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Closes the harness's own connections; the provider stops the server."""
-
-    #: Found programs by name, or None where missing.
-    programs: ClassVar[Sequence[str]] = ()
+        """Closes the harness's own connections and watches; the provider stops the server."""

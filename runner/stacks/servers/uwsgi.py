@@ -50,6 +50,8 @@ class UwsgiSpec(ServerSpec):
             "--req-logger", f"file:{launch.access_log}",
             "--log-format", "%(status) %(uri)",
             "--listen", str(_backlog()),
+            # It closes after each answer without saying so, and a client would send its next request in vain.
+            "--add-header", "Connection: close",
         ]  # fmt: skip
         return Command(argv, worker_environment(launch), launch.project)
 

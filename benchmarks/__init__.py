@@ -1,0 +1,1 @@
+"""What connbench itself costs. `make benchmarks` runs all of them; nothing here passes or fails."""

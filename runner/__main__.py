@@ -1,0 +1,5 @@
+"""`python -m runner` is `connbench`."""
+
+from runner.cli import main
+
+main()

@@ -1,0 +1,43 @@
+"""What a cell was predicted to hold beside what each block saw."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from runner.matrix.cells import Prediction
+from runner.matrix.prediction import as_predicted
+from runner.results.schema import AttemptRecord
+
+_PREDICTION = TypeAdapter(Prediction)
+
+
+def read_prediction(predicted: Mapping[str, Any]) -> Prediction:
+    """The prediction as run.json holds it."""
+    return _PREDICTION.validate_python(predicted)
+
+
+def judge_prediction(prediction: Prediction, attempts: Sequence[AttemptRecord]) -> tuple[bool | None, str]:
+    """Whether every attempt did as predicted (None: none counted its connections), and what did not."""
+    surprises: dict[str, list[str]] = {}
+    judged = False
+    for record in attempts:
+        seen = record.connections
+        if seen is None:
+            continue
+        judged = True
+        holds, note = as_predicted(
+            prediction,
+            peak=seen.peak,
+            opened=seen.opened,
+            database_requests=seen.database_requests,
+            lingering=seen.lingering,
+        )
+        if not holds:
+            surprises.setdefault(note, []).append(str(record.block))
+    if not judged:
+        return None, ""
+    notes = (
+        f"{note} (block{'s'[: len(blocks) - 1]} {', '.join(blocks)})" for note, blocks in surprises.items()
+    )
+    return not surprises, "; ".join(notes)

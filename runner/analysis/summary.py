@@ -1,0 +1,207 @@
+"""summary.json: a run's folder reduced to one small file, which everything else is shown from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from runner.analysis.answers import answers
+from runner.analysis.expectations import evaluate
+from runner.analysis.frames import COMPONENTS, QUANTILES, attempts_frame, latest_of_each_block, windows_frame
+from runner.analysis.model import (
+    Blocks,
+    CellMetrics,
+    CellSummary,
+    ComponentNumbers,
+    ConnectionNumbers,
+    Errors,
+    FlagSummary,
+    LatencyNumbers,
+    Number,
+    RunSummary,
+    Summary,
+)
+from runner.analysis.predictions import judge_prediction, read_prediction
+from runner.analysis.ratios import Comparison
+from runner.results.schema import AttemptRecord, CellRecord, ErrorKind, RunEnd, RunRecord, Status
+from runner.results.store import RunFolder, read_json, write_json
+
+__all__ = ["Summary", "read_summary", "summarise", "write_summary"]
+
+#: From worst to best: the worst block names the cell's status.
+SEVERITY: Sequence[Status] = ("failed", "invalid", "incomparable", "underpowered", "skipped", "ok")
+
+#: Phases in which load runs or connections are watched; the rest of a run is overhead.
+MEASURING = ("count", "idle", "windows")
+
+
+def summarise(folder: RunFolder) -> Summary:
+    """Everything that the folder's attempts show; reads the folder and changes nothing."""
+    run, end = folder.run(), folder.end()
+    attempts = latest_of_each_block([record for _, record in folder.attempts()])
+    frame = attempts_frame(attempts)
+    ok = [record for record in attempts if record.verdict.status == "ok"]
+    interrupted = end is None or end.status == "interrupted"
+    cells = [_cell(cell, attempts, frame, run.blocks, interrupted) for cell in run.cells]
+    skipped = [
+        CellSummary(id=cell.id, status="skipped", reason=cell.reason, axes=cell.axes) for cell in run.skipped
+    ]
+    comparison = Comparison(windows_frame(ok))
+    return Summary(
+        answers=answers(comparison, cells),
+        run=_run(folder, run, end, attempts),
+        cells=[*cells, *skipped],
+        ratios=comparison.with_references(run.cells),
+        expectations=evaluate(run.matrix.get("expect") or (), run.cells, frame),
+    )
+
+
+def write_summary(folder: RunFolder) -> Summary:
+    """Writes summary.json anew and hands it back."""
+    summary = summarise(folder)
+    write_json(folder.path / "summary.json", summary)
+    return summary
+
+
+def read_summary(folder: RunFolder) -> Summary:
+    """The summary as written; a newer one or a broken one is refused."""
+    return read_json(folder.path / "summary.json", Summary)
+
+
+def number(values: "pd.Series[float]") -> Number | None:
+    """Median, smallest, largest and how many; None where nothing was measured."""
+    known = values.dropna()
+    if known.empty:
+        return None
+    return Number(
+        value=float(known.median()), low=float(known.min()), high=float(known.max()), n=int(known.size)
+    )
+
+
+def combined_status(attempts: Sequence[AttemptRecord], interrupted: bool) -> tuple[Status, str]:
+    """The worst status over a cell's blocks, and the reasons with the blocks where each arose."""
+    if not attempts:
+        return "failed", f"not run: {'the run was interrupted' if interrupted else 'no attempt was recorded'}"
+    worst = min((record.verdict.status for record in attempts), key=SEVERITY.index)
+    if worst == "ok":
+        return worst, ""
+    blocks: dict[str, list[int]] = {}
+    for record in attempts:
+        if record.verdict.status == worst:
+            blocks.setdefault(record.verdict.reason, []).append(record.block)
+    if len(blocks) == 1 and len(next(iter(blocks.values()))) == len(attempts):
+        return worst, next(iter(blocks))
+    return worst, "; ".join(f"{reason} ({_in_blocks(where)})" for reason, where in blocks.items())
+
+
+def _in_blocks(blocks: Sequence[int]) -> str:
+    return f"block{'s' if len(blocks) > 1 else ''} {', '.join(str(block) for block in blocks)}"
+
+
+def _cell(
+    cell: CellRecord, every: Sequence[AttemptRecord], frame: pd.DataFrame, planned: int, interrupted: bool
+) -> CellSummary:
+    attempts = [record for record in every if record.cell == cell.id]
+    ok = [record for record in attempts if record.verdict.status == "ok"]
+    status, reason = combined_status(attempts, interrupted)
+    return CellSummary(
+        id=cell.id,
+        status=status,
+        reason=reason,
+        axes=cell.axes,
+        params=cell.params,
+        reference=cell.reference,
+        blocks=Blocks(planned=planned, run=len(attempts), ok=len(ok)),
+        flags=_flags(attempts),
+        metrics=_metrics(cell, attempts, ok, frame[frame["cell"] == cell.id]),
+    )
+
+
+def _metrics(
+    cell: CellRecord, attempts: Sequence[AttemptRecord], ok: Sequence[AttemptRecord], frame: pd.DataFrame
+) -> CellMetrics:
+    """Figures of the attempts that are ok; errors of all of them."""
+    sound = frame[frame["status"] == "ok"]
+    predicted = read_prediction(cell.predicted)
+    verdict, note = judge_prediction(predicted, ok)
+    fields = ("peak", "peak_slots", "opened", "opened_per_request", "refused", "lingering")
+    return CellMetrics(
+        requests=number(sound["requests"]),
+        throughput_rps=number(sound["throughput_rps"]),
+        errors=Errors(total=number(frame["errors.total"]), by_kind=_errors_by_kind(attempts)),
+        latency_ms=LatencyNumbers(**{name: number(sound[f"latency_ms.{name}"]) for name in QUANTILES}),
+        connections=ConnectionNumbers(
+            **{name: number(sound[f"connections.{name}"]) for name in fields},
+            predicted=predicted,
+            as_predicted=verdict,
+            prediction_note=note,
+        ),
+        resources={component: _resources(sound, component) for component in COMPONENTS},
+    )
+
+
+def _resources(frame: pd.DataFrame, component: str) -> ComponentNumbers:
+    return ComponentNumbers(
+        cpu_seconds_per_request=number(frame[f"resources.{component}.cpu_seconds_per_request"]),
+        peak_memory_bytes=number(frame[f"resources.{component}.peak_memory_bytes"]),
+    )
+
+
+def _errors_by_kind(attempts: Iterable[AttemptRecord]) -> dict[str, ErrorKind]:
+    """Counts over all attempts, the first example of each kind, the commonest kind first."""
+    kinds: dict[str, ErrorKind] = {}
+    for record in attempts:
+        for name, kind in record.errors.items():
+            seen = kinds.get(name)
+            kinds[name] = (
+                seen.model_copy(update={"count": seen.count + kind.count}) if seen is not None else kind
+            )
+    return dict(sorted(kinds.items(), key=lambda item: (-item[1].count, item[0])))
+
+
+def _flags(attempts: Iterable[AttemptRecord]) -> list[FlagSummary]:
+    raised: dict[str, tuple[str, list[int]]] = {}
+    for record in attempts:
+        for flag in record.flags:
+            blocks = raised.setdefault(flag.code, (flag.text, []))[1]
+            if record.block not in blocks:
+                blocks.append(record.block)
+    return [FlagSummary(code=code, text=text, blocks=blocks) for code, (text, blocks) in raised.items()]
+
+
+def _run(
+    folder: RunFolder, run: RunRecord, end: RunEnd | None, attempts: Sequence[AttemptRecord]
+) -> RunSummary:
+    spent: Mapping[str, float] = end.time_spent if end else {}
+    return RunSummary(
+        folder=folder.path.name,
+        finished=end is not None and end.status == "finished",
+        finished_at=end.finished_at if end else None,
+        databases=end.databases if end else (),
+        wall_seconds=end.wall_seconds if end else None,
+        time_spent=spent,
+        measuring_seconds=sum(spent.get(name, 0.0) for name in MEASURING) if end else _phases(attempts),
+        **_copied(run),
+    )
+
+
+def _copied(run: RunRecord) -> dict[str, Any]:
+    names = (
+        "name",
+        "started_at",
+        "seed",
+        "quick",
+        "blocks",
+        "matrix_hash",
+        "provider",
+        "command",
+        "host",
+        "versions",
+    )
+    return {name: getattr(run, name) for name in (*names, "versions")}
+
+
+def _phases(attempts: Iterable[AttemptRecord]) -> float:
+    """Seconds of measuring by the attempts' own phases, for a run that was cut off before it could say."""
+    phases = ("count", "idle", "window")
+    return sum(phase.seconds for record in attempts for phase in record.phases if phase.name in phases)

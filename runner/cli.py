@@ -1,0 +1,136 @@
+"""The command line: one small function a command. Results go to stdout, everything else to stderr."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from runner import doctor
+from runner.analysis.summary import write_summary
+from runner.bench import Options, bench, has_failed
+from runner.errors import ConnbenchError
+from runner.matrix.expansion import expand
+from runner.matrix.reading import read_matrix
+from runner.matrix.schema import json_schema
+from runner.plan import make_plan, plan_as_json
+from runner.report.html import write_report
+from runner.report.plan_table import print_plan
+from runner.report.tables import print_tables, table_text
+from runner.results.store import open_run
+
+app = typer.Typer(
+    name="connbench",
+    help="How should this Django deployment hold its database connections? Measured on real servers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# A pipe gets the design's 120 columns; a terminal its own.
+results = Console(width=None if sys.stdout.isatty() else 120)
+messages = Console(stderr=True)
+
+MatrixOption = Annotated[Path, typer.Option("-m", "--matrix", help="The matrix file.", show_default=True)]
+RunArgument = Annotated[Path, typer.Argument(help="A run's folder.")]
+DEFAULT_MATRIX = Path("matrix.yaml")
+LATEST = Path("results/latest")
+
+
+class Provider(StrEnum):
+    auto = "auto"
+    native = "native"
+
+
+class TableFormat(StrEnum):
+    text = "text"
+    md = "md"
+    csv = "csv"
+    json = "json"
+
+
+@app.command()
+def run(
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    blocks: Annotated[int | None, typer.Option(min=1, help="How often each cell is measured.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="GLOB", help="Only the cells whose id matches.")] = None,
+    provider: Annotated[Provider, typer.Option(help="Where it runs.")] = Provider.auto,
+    quick: Annotated[bool, typer.Option("--quick", help="One block, a short count, few windows.")] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Repeats a run's order and traffic.")] = None,
+    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
+) -> None:
+    """Measure every cell, print the comparison, write the HTML report."""
+    options = Options(
+        matrix=matrix,
+        out=out,
+        blocks=blocks,
+        only=only,
+        provider=provider.value,
+        quick=quick,
+        seed=seed,
+        command=" ".join(["connbench", *sys.argv[1:]]),
+    )
+    raise typer.Exit(bench(options, results, messages))
+
+
+@app.command()
+def plan(
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show the cells, the skipped ones with reasons, predicted connections and the time; start nothing."""
+    read = read_matrix(matrix)
+    expansion = expand(read)
+    planned = make_plan(expansion, read, seed=0)
+    if as_json:
+        sys.stdout.write(json.dumps(plan_as_json(expansion, planned), indent=1) + "\n")
+    else:
+        print_plan(expansion, planned, results)
+
+
+@app.command()
+def report(run: RunArgument = LATEST) -> None:
+    """Make a run's report again from its raw data."""
+    folder = open_run(run)
+    write_summary(folder)
+    results.print(str(write_report(folder)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def table(
+    run: RunArgument = LATEST,
+    form: Annotated[TableFormat, typer.Option("--format", help="How to print them.")] = TableFormat.text,
+) -> None:
+    """Print a run's comparison tables; exit code 1 if a cell or an expectation failed."""
+    summary = write_summary(open_run(run))
+    if form is TableFormat.text:
+        print_tables(summary, results)
+    else:
+        sys.stdout.write(table_text(summary, form.value))
+    raise typer.Exit(1 if has_failed(summary) else 0)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of matrix files, for editors."""
+    sys.stdout.write(json.dumps(json_schema(), indent=1) + "\n")
+
+
+@app.command(name="doctor")
+def doctor_command() -> None:
+    """Say what this machine has and lacks, with the command that mends it."""
+    raise typer.Exit(doctor.examine(results))
+
+
+def main() -> None:
+    """Entry point: an error of ours is one message and its exit code, never a traceback."""
+    try:
+        app()
+    except ConnbenchError as error:
+        messages.print(f"connbench: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        messages.print("connbench: interrupted", markup=False, highlight=False)
+        sys.exit(130)

@@ -1,0 +1,76 @@
+"""matrix.yaml to a MatrixFile, or one UsageError that says everything that is wrong with it."""
+
+from pathlib import Path
+from typing import Any
+
+from runner.errors import UsageError
+from runner.matrix.checks import check_names
+from runner.matrix.document import Document, nearest, read_document, shown
+from runner.matrix.metrics import METRICS
+from runner.matrix.schema import json_schema
+from runner.matrix.shape import validate
+from runner.matrix.spec import Bound, MatrixFile
+
+__all__ = ["PROJECT", "json_schema", "read_matrix"]
+
+#: The folder that holds apps/ and locustfiles/.
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def read_matrix(path: Path, project: Path = PROJECT) -> MatrixFile:
+    """Reads and checks a matrix file.
+
+    Raises UsageError with all problems in the file's order, one a line: file, line, column, what was
+    found, what is allowed and the nearest spelling.
+    """
+    document = read_document(path)
+    if not isinstance(document.data, dict):
+        at = document.value_at(())
+        found = shown(document.data)
+        raise UsageError(
+            f"{path}:{at.line}:{at.column}: found {found}, allowed: a mapping that begins with `name:`"
+        )
+    data = {key: value for key, value in document.data.items() if key != "expect"}
+    matrix: MatrixFile | None = validate(document, MatrixFile, data)
+    expectations = _expectations(document)
+    check_names(document, project)
+    document.refuse_if_wrong()
+    assert matrix is not None, "a problem is noted for whatever does not validate"
+    return MatrixFile.model_validate({**data, "expect": expectations}, strict=True)
+
+
+def _expectations(document: Document) -> list[dict[str, Any]]:
+    """Flat entries, `{where: …, <metric>: {at_most: …}}`, as one Expectation for each metric."""
+    entries = document.data.get("expect", [])
+    if not isinstance(entries, list):
+        document.at_value(("expect",), f"found {shown(entries)}, allowed: a list")
+        return []
+    return [
+        expectation
+        for index, entry in enumerate(entries)
+        for expectation in _flat_entry(document, index, entry)
+    ]
+
+
+def _flat_entry(document: Document, index: int, entry: object) -> list[dict[str, Any]]:
+    place = ("expect", index)
+    if not isinstance(entry, dict):
+        document.at_value(place, f"found {shown(entry)}, allowed: a mapping with `where:` and metrics")
+        return []
+    where = entry.get("where", {})
+    if not isinstance(where, dict):
+        document.at_value((*place, "where"), f"found {shown(where)}, allowed: a mapping of axes to values")
+    metrics = [key for key in entry if key != "where"]
+    if not metrics:
+        document.at_value(place, f"found no metric; allowed: {', '.join(METRICS)}")
+    expectations = []
+    for metric in metrics:
+        if metric not in METRICS:
+            text = (
+                f"no such metric; allowed: where, {', '.join(METRICS)}{nearest(metric, ['where', *METRICS])}"
+            )
+            document.at_key((*place, metric), text)
+        bound = validate(document, Bound, entry[metric], (*place, metric))
+        if bound is not None:
+            expectations.append({"where": where, "metric": metric, **bound.model_dump()})
+    return expectations

@@ -1,0 +1,265 @@
+"""In which order: blocks, and in them groups of cells that are compared, shuffled anew for each block."""
+
+import fnmatch
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from runner.errors import UsageError
+from runner.matrix.cells import Cell
+from runner.matrix.document import nearest
+from runner.matrix.expansion import Expansion
+from runner.matrix.prediction import predict, usable_connections
+from runner.matrix.spec import MatrixFile, SamplingSpec
+
+# --quick shows that every cell works and roughly what it does, in three minutes for some thirty cells on
+# two cores. Windows of half a second are too short to rank cells that are near each other; two of them show
+# a gross outlier. The idle time stays whole: what lingers is defined after two seconds, when gunicorn drops
+# idle gevent clients too.
+QUICK_COUNT = 1.2
+QUICK_IDLE = 2.0
+QUICK_WINDOWS = 2
+QUICK_WINDOW = 0.5
+
+# A group's stacks are all alive, at some 200 MB each with four workers.
+MOST_TOGETHER = 16
+
+# Seconds beyond count, idle and windows: database, app server and generator up and down, on two cores …
+ATTEMPT_OVERHEAD = 1.5
+# … telling a generator to drive and to stand still, …
+WINDOW_OVERHEAD = 0.03
+# … starting the database servers and making their templates, side by side, once a run.
+DATABASE_SETUP = 8.0
+
+
+@dataclass(frozen=True)
+class PlannedAttempt:
+    """One execution of one cell. `block`, `attempt` and `order` (of the count in its group) count from 1."""
+
+    block: int
+    group: str
+    cell: str
+    attempt: int
+    order: int
+
+
+@dataclass(frozen=True)
+class PlannedGroup:
+    """Cells that are alive together, in the order of their count.
+
+    Groups of one `database_key` share a database server. `seed` draws the order of windows in each round.
+    """
+
+    block: int
+    name: str
+    database_key: str
+    seed: int
+    attempts: tuple[PlannedAttempt, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does: `blocks` passes, whose groups are listed in the order in which they run.
+
+    `cells` are as they will run: with --quick their loads are shorter than the file's.
+    """
+
+    seed: int
+    quick: bool
+    blocks: int
+    cells: Mapping[str, Cell]
+    sampling: SamplingSpec
+    groups: tuple[PlannedGroup, ...]
+
+    @property
+    def attempts(self) -> tuple[PlannedAttempt, ...]:
+        """All attempts in order."""
+        return tuple(attempt for group in self.groups for attempt in group.attempts)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of plan.jsonl: attempts in order."""
+        return [asdict(attempt) for attempt in self.attempts]
+
+    @property
+    def measuring_seconds(self) -> float:
+        """Seconds under load: counts, and windows without their lead-ins."""
+        return self.blocks * sum(
+            cell.load.count + cell.load.windows * cell.load.window for cell in self.cells.values()
+        )
+
+    @property
+    def planned_seconds(self) -> float:
+        """Seconds that are laid down: counts, idle times and windows."""
+        loads = [cell.load for cell in self.cells.values()]
+        return self.measuring_seconds + self.blocks * sum(
+            load.idle + load.windows * load.lead_in for load in loads
+        )
+
+    @property
+    def estimated_seconds(self) -> float:
+        """Seconds from start to end, environments being there: planned ones and what comes with them."""
+        windows = sum(cell.load.windows for cell in self.cells.values())
+        overhead = len(self.cells) * ATTEMPT_OVERHEAD + windows * WINDOW_OVERHEAD
+        return DATABASE_SETUP + self.planned_seconds + self.blocks * overhead
+
+
+def make_plan(
+    expansion: Expansion,
+    matrix: MatrixFile,
+    seed: int,
+    only: str | None = None,
+    quick: bool = False,
+    blocks: int | None = None,
+) -> Plan:
+    """The same plan for the same arguments, on every machine.
+
+    `only` is a glob over cell ids. Raises UsageError where it matches none, or nothing in the matrix can run.
+    """
+    chosen = _chosen(expansion, matrix, only)
+    cells = {cell.id: _quickened(cell) if quick else cell for cell in chosen}
+    groups = _groups(list(cells.values()))
+    count = blocks or (1 if quick else matrix.blocks)
+    planned = tuple(group for number in range(1, count + 1) for group in _block(number, groups, seed))
+    return Plan(seed, quick, count, cells, matrix.sampling, planned)
+
+
+def plan_as_json(expansion: Expansion, plan: Plan) -> dict[str, Any]:
+    """What `connbench plan --json` prints: plain values only."""
+    return {
+        "blocks": plan.blocks,
+        "measuring_seconds": round(plan.measuring_seconds, 1),
+        "estimated_seconds": round(plan.estimated_seconds, 1),
+        "cells": [
+            {
+                "id": cell.id,
+                "axes": dict(cell.axes),
+                "params": cell_params(cell),
+                "reference": cell.reference,
+                "predicted": asdict(predict(cell)),
+            }
+            for cell in plan.cells.values()
+        ],
+        "skipped": [asdict(cell) for cell in expansion.skipped],
+        "attempts": plan.rows(),
+    }
+
+
+def cell_params(cell: Cell) -> dict[str, Any]:
+    """A cell's parameters, resolved, as plain values."""
+    return {
+        "database": cell.database.model_dump(mode="json"),
+        "server": cell.server.model_dump(mode="json"),
+        "connection": cell.connection.model_dump(mode="json"),
+        "load": cell.load.model_dump(mode="json"),
+    }
+
+
+def derive_seed(seed: int, *parts: object) -> int:
+    """A seed of its own for one part of a run, the same on every machine and Python."""
+    text = ":".join(map(str, (seed, *parts)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def _chosen(expansion: Expansion, matrix: MatrixFile, only: str | None) -> list[Cell]:
+    if not expansion.cells:
+        raise UsageError(f"no cell of the matrix {matrix.name!r} can run; `connbench plan` lists the reasons")
+    if only is None:
+        return list(expansion.cells)
+    chosen = [cell for cell in expansion.cells if fnmatch.fnmatchcase(cell.id, only)]
+    if not chosen:
+        ids = [cell.id for cell in expansion.cells]
+        skipped = next((cell for cell in expansion.skipped if fnmatch.fnmatchcase(cell.id, only)), None)
+        why = f"; {skipped.id} is skipped: {skipped.reason}" if skipped else nearest(only, ids)
+        shown = ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
+        raise UsageError(f"--only {only}: no cell has such an id{why}. There are {len(ids)}: {shown}")
+    present = {cell.id for cell in chosen}
+    # What is not measured beside a cell is nothing to compare it with.
+    return [cell if cell.reference in present else replace(cell, reference=None) for cell in chosen]
+
+
+def _quickened(cell: Cell) -> Cell:
+    load = cell.load
+    shorter = {
+        "count": min(load.count, QUICK_COUNT),
+        "idle": min(load.idle, QUICK_IDLE),
+        "windows": min(load.windows, QUICK_WINDOWS),
+        "window": min(load.window, QUICK_WINDOW),
+    }
+    return replace(cell, load=load.model_copy(update=shorter))
+
+
+@dataclass(frozen=True)
+class _Group:
+    name: str
+    database_key: str
+    cells: tuple[Cell, ...]
+
+
+def _groups(cells: Sequence[Cell]) -> list[_Group]:
+    """Cells of equal databases together, as far as database and machine can hold their stacks at once.
+
+    Names of definitions have neither dots nor colons: no made name is another's.
+    """
+    variants: dict[str, dict[str, list[Cell]]] = {}
+    for cell in cells:
+        same_name = variants.setdefault(cell.database_name, {})
+        same_name.setdefault(cell.database.model_dump_json(), []).append(cell)
+    groups = []
+    for name, by_spec in variants.items():
+        for number, members in enumerate(by_spec.values(), start=1):
+            key = name if len(by_spec) == 1 else f"{name}.{number}"
+            parts = _parts(members)
+            names = [key] if len(parts) == 1 else [f"{key}:{part}" for part in range(1, len(parts) + 1)]
+            groups += [
+                _Group(part_name, key, tuple(part)) for part_name, part in zip(names, parts, strict=True)
+            ]
+    return groups
+
+
+def _parts(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """One database's cells in groups that fit; those that are compared to one reference stay together.
+
+    A cell that may exhaust the database's connections would starve the others, so it runs alone.
+    """
+    together: dict[str, list[Cell]] = {}
+    alone: list[list[Cell]] = []
+    for cell in cells:
+        if predict(cell).refusals:
+            alone.append([cell])
+        else:
+            together.setdefault(cell.reference or cell.id, []).append(cell)
+    parts: list[list[Cell]] = []
+    for family in together.values():
+        if not _fit(family):
+            alone += [[cell] for cell in family]
+        elif parts and len(parts[-1]) + len(family) <= MOST_TOGETHER and _fit([*parts[-1], *family]):
+            parts[-1] += family
+        else:
+            parts.append(list(family))
+    return parts + alone
+
+
+def _fit(cells: Sequence[Cell]) -> bool:
+    """Whether the database holds what these cells keep while idle and what one of them needs under load."""
+    predictions = [predict(cell) for cell in cells]
+    kept = sum(prediction.lingering_max or 0 for prediction in predictions)
+    more = max((prediction.max or 0) - (prediction.lingering_max or 0) for prediction in predictions)
+    return kept + more <= usable_connections(cells[0].database)
+
+
+def _block(number: int, groups: Sequence[_Group], seed: int) -> list[PlannedGroup]:
+    ordered = list(groups)
+    random.Random(derive_seed(seed, number)).shuffle(ordered)
+    return [_planned(number, group, seed) for group in ordered]
+
+
+def _planned(block: int, group: _Group, seed: int) -> PlannedGroup:
+    own_seed = derive_seed(seed, block, group.name)
+    order = [cell.id for cell in group.cells]
+    random.Random(own_seed).shuffle(order)
+    attempts = (
+        PlannedAttempt(block, group.name, cell, 1, place) for place, cell in enumerate(order, start=1)
+    )
+    return PlannedGroup(block, group.name, group.database_key, own_seed, tuple(attempts))

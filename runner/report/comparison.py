@@ -1,0 +1,154 @@
+"""The comparison tables as frames, and as Markdown, CSV and JSON: one row a cell, medians over blocks."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import pandas as pd
+
+from runner.analysis.model import CellSummary, ComponentNumbers, Summary
+from runner.analysis.ratios import RATIO_METRICS
+from runner.errors import UsageError
+from runner.report.wording import (
+    NOTHING,
+    database_of,
+    middle,
+    predicted_peak,
+    server_of,
+    setting_of,
+    three_digits,
+    whole,
+)
+
+Format = Literal["md", "csv", "json"]
+FORMATS: tuple[Format, ...] = ("md", "csv", "json")
+
+RATIO_TITLES = {
+    "throughput_rps": "throughput",
+    "latency_ms.p50": "p50",
+    "latency_ms.p95": "p95",
+    "resources.app.cpu_seconds_per_request": "CPU per request",
+}
+assert tuple(RATIO_TITLES) == RATIO_METRICS
+
+_MEGABYTE = 1e-6
+_MILLISECONDS = 1e3
+_COUNTS = ("errors", "peak", "opened", "lingering")
+
+
+def comparison_frame(summary: Summary) -> pd.DataFrame:
+    """One row a cell. Units are in the columns' names; `predicted` is the peak's; None is "not measured"."""
+    rows = [_row(cell) for cell in summary.cells]
+    return pd.DataFrame(rows, columns=_COLUMNS).astype(object).where(lambda frame: frame.notna(), None)
+
+
+_COLUMNS = [
+    *(
+        "id",
+        "status",
+        "database",
+        "server",
+        "setting",
+        "throughput_rps",
+        "p50_ms",
+        "p95_ms",
+        "p99_ms",
+        "errors",
+    ),
+    *("peak", "opened", "opened_per_request", "lingering", "predicted", "as_predicted"),
+    *("app_cpu_ms_per_request", "database_cpu_ms_per_request", "app_peak_mb", "database_peak_mb", "reason"),
+]
+
+
+def _row(cell: CellSummary) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": cell.id,
+        "status": cell.status,
+        "database": database_of(cell),
+        "server": server_of(cell),
+        "setting": setting_of(cell),
+        "reason": cell.reason,
+    }
+    if cell.metrics is None:
+        return row
+    metrics, connections = cell.metrics, cell.metrics.connections
+    app = metrics.resources.get("app", ComponentNumbers())
+    database = metrics.resources.get("database", ComponentNumbers())
+    return row | {
+        "throughput_rps": middle(metrics.throughput_rps),
+        "p50_ms": middle(metrics.latency_ms.p50),
+        "p95_ms": middle(metrics.latency_ms.p95),
+        "p99_ms": middle(metrics.latency_ms.p99),
+        "errors": middle(metrics.errors.total),
+        "peak": middle(connections.peak),
+        "opened": middle(connections.opened),
+        "opened_per_request": middle(connections.opened_per_request),
+        "lingering": middle(connections.lingering),
+        "predicted": predicted_peak(connections.predicted),
+        "as_predicted": connections.as_predicted,
+        "app_cpu_ms_per_request": middle(app.cpu_seconds_per_request, _MILLISECONDS),
+        "database_cpu_ms_per_request": middle(database.cpu_seconds_per_request, _MILLISECONDS),
+        "app_peak_mb": middle(app.peak_memory_bytes, _MEGABYTE),
+        "database_peak_mb": middle(database.peak_memory_bytes, _MEGABYTE),
+    }
+
+
+def ratio_frame(summary: Summary) -> pd.DataFrame:
+    """One row a cell that has a reference, one column a metric, in words."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for ratio in summary.ratios:
+        text = f"{ratio.text}: {ratio.reason}" if ratio.reason else ratio.text
+        rows.setdefault((ratio.cell, ratio.reference), {})[RATIO_TITLES[ratio.metric]] = text
+    flat = [{"id": cell, "reference": reference, **texts} for (cell, reference), texts in rows.items()]
+    return pd.DataFrame(flat, columns=["id", "reference", *RATIO_TITLES.values()])
+
+
+def table_text(summary: Summary, form: str) -> str:
+    """The tables as `md`, `csv` or `json`. CSV is one table: the ratios stand beside their cells."""
+    if form == "md":
+        return _markdown(summary)
+    if form == "csv":
+        ratios = ratio_frame(summary).rename(
+            columns={name: f"{name} ratio" for name in RATIO_TITLES.values()}
+        )
+        return str(comparison_frame(summary).merge(ratios, on="id", how="left").to_csv(index=False))
+    if form == "json":
+        cells, ratios = comparison_frame(summary), ratio_frame(summary)
+        tables = {"cells": cells.to_dict("records"), "ratios": ratios.to_dict("records")}
+        return json.dumps(tables, indent=1, ensure_ascii=False) + "\n"
+    raise UsageError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
+
+
+def _markdown(summary: Summary) -> str:
+    cells = comparison_frame(summary)
+    for name in cells.columns:
+        cells[name] = [_cell_text(name, value) for value in cells[name]]
+    parts = [f"## {_escaped(summary.run.name)}", _markdown_table(cells)]
+    ratios = ratio_frame(summary)
+    if not ratios.empty:
+        parts += ["### Beside the reference", _markdown_table(ratios)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell_text(column: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return NOTHING if value is None else str(value)
+    return whole(value) if column in _COUNTS else three_digits(value)
+
+
+def _markdown_table(frame: pd.DataFrame) -> str:
+    lines: Iterable[Iterable[str]] = [
+        [str(name).replace("_", " ") for name in frame.columns],
+        ["---"] * len(frame.columns),
+        *([_escaped(str(value)) for value in row] for row in frame.itertuples(index=False)),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Text that stays text and in its column, whatever a server's message holds."""
+    for mark in "\\`*_[]<>|":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())

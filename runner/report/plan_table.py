@@ -1,0 +1,65 @@
+"""`connbench plan` on a screen: what would run, what it should open, how long it takes."""
+
+from rich.console import Console
+from rich.table import Table
+
+from runner.matrix.cells import Cell, Prediction
+from runner.matrix.expansion import Expansion
+from runner.matrix.prediction import predict
+from runner.plan import Plan
+from runner.progress import clock
+
+
+def print_plan(expansion: Expansion, plan: Plan, console: Console) -> None:
+    """Cells with predicted connections, skipped cells with reasons, the time."""
+    for database in dict.fromkeys(cell.database_name for cell in plan.cells.values()):
+        cells = [cell for cell in plan.cells.values() if cell.database_name == database]
+        console.print(_cells(database, cells))
+    if expansion.skipped:
+        console.print("\n[bold]Skipped[/]")
+        for skipped in expansion.skipped:
+            console.print(f"  {skipped.id}: {skipped.reason}", markup=False, highlight=False)
+    blocks = "1 block" if plan.blocks == 1 else f"{plan.blocks} blocks"
+    console.print(
+        f"\n{len(plan.cells)} cells, {blocks}, {len(plan.attempts)} attempts: about {clock(plan.estimated_seconds)} "
+        f"(minutes:seconds), {clock(plan.measuring_seconds)} of them under load",
+        highlight=False,
+    )
+
+
+def _cells(database: str, cells: list[Cell]) -> Table:
+    spec = cells[0].database
+    table = Table(
+        title=f"{database}: {spec.engine}, {spec.max_connections} connections at most",
+        title_justify="left",
+        box=None,
+    )
+    table.add_column("cell", no_wrap=True)
+    table.add_column("server", no_wrap=True)
+    for heading in ("peak", "opened", "left idle"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("because", style="dim")
+    for cell in cells:
+        predicted = predict(cell)
+        table.add_row(
+            cell.id,
+            cell.server.title,
+            span(predicted.min, predicted.max),
+            _opened(predicted),
+            span(predicted.lingering_min, predicted.lingering_max),
+            predicted.formula,
+        )
+    return table
+
+
+def span(least: int, most: int | None) -> str:
+    """`4`, `1–16`, `1 or more`."""
+    if most is None:
+        return f"{least} or more"
+    return str(least) if least == most else f"{least}–{most}"
+
+
+def _opened(predicted: Prediction) -> str:
+    if predicted.opened_per_request is not None:
+        return f"{predicted.opened_per_request:g} a request"
+    return "unbounded" if predicted.opened_max is None else f"≤ {predicted.opened_max}"

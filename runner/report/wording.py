@@ -1,0 +1,217 @@
+"""How cells, figures and times are put into words: the same in the terminal, in Markdown and on the page."""
+
+from collections.abc import Mapping, Sequence
+
+from runner.analysis.model import Answer, CellSummary, FlagSummary, Number, RunSummary, Summary
+from runner.matrix.cells import Prediction
+
+#: What a figure that was not measured looks like.
+NOTHING = "–"
+
+_TIME_NAMES = {
+    "set-up": "setting up databases",
+    "up": "bringing stacks up",
+    "verify": "verifying answers",
+    "down": "taking stacks down",
+    "recording": "writing records",
+}
+_MEASURING = ("count", "idle", "windows")
+_NAMED_AXES = ("database", "server", "connection")
+
+
+def database_of(cell: CellSummary) -> str:
+    return str(cell.axes.get("database", ""))
+
+
+def server_of(cell: CellSummary) -> str:
+    return str(cell.axes.get("server", ""))
+
+
+def setting_of(cell: CellSummary) -> str:
+    """The connection settings' name, and every further axis as `name=value`."""
+    further = [
+        f"{name.rpartition('.')[2]}={value}" for name, value in cell.axes.items() if name not in _NAMED_AXES
+    ]
+    return " ".join([str(cell.axes.get("connection", "")), *further]).strip()
+
+
+def three_digits(value: float | None) -> str:
+    """Three significant digits, and never fewer than the whole number: 1234, 12.3, 1.23, 0.0123."""
+    if value is None:
+        return NOTHING
+    size = abs(value)
+    if size >= 100 or value == 0:
+        return f"{value:.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 1 else f"{value:.3g}"
+
+
+def figure(cell: CellSummary, path: str) -> Number | None:
+    """A cell's figure by the dotted name that summary.json gives it."""
+    here: object = cell.metrics
+    for name in path.split("."):
+        here = here.get(name) if isinstance(here, Mapping) else getattr(here, name, None)
+    return here if isinstance(here, Number) else None
+
+
+def brief(text: str, most: int = 300) -> str:
+    """One line that is safe on a terminal: no control characters, and cut where it grows too long."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def whole(value: float | None) -> str:
+    """A count; a median between two counts keeps its half."""
+    if value is None:
+        return NOTHING
+    return f"{value:.0f}" if value == int(value) else f"{value:.1f}"
+
+
+def per_request(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def middle(number: Number | None, factor: float = 1.0) -> float | None:
+    """The median over blocks in another unit."""
+    return None if number is None else number.value * factor
+
+
+def spread(number: Number | None) -> str:
+    """Smallest and largest block, for a tooltip or a note."""
+    if number is None or number.n < 2:
+        return ""
+    return f"{three_digits(number.low)}–{three_digits(number.high)} in {number.n} blocks"
+
+
+def predicted_peak(predicted: Prediction) -> str:
+    """`16`, `4–16`, or `≥ 1` where nothing bounds it."""
+    if predicted.max is None:
+        return f"≥ {predicted.min}"
+    return str(predicted.max) if predicted.min == predicted.max else f"{predicted.min}–{predicted.max}"
+
+
+def prediction_mark(as_predicted: bool | None) -> str:
+    return {True: "✓", False: "✗", None: ""}[as_predicted]
+
+
+def duration(seconds: float) -> str:
+    """`11 min 32 s`, `42 s`, `3.4 s`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def in_blocks(flag: FlagSummary) -> str:
+    return f"block{'s' if len(flag.blocks) > 1 else ''} {', '.join(str(block) for block in flag.blocks)}"
+
+
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    return f"{count} {singular if count == 1 else plural or singular + 's'}"
+
+
+def few(names: Sequence[str], most: int = 4) -> str:
+    """The first few of a list, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def time_items(run: RunSummary) -> list[tuple[str, float]]:
+    """Where the time went that was not measuring, the largest first; the unbooked is "everything else"."""
+    items = [(_TIME_NAMES.get(name, name), s) for name, s in run.time_spent.items() if name not in _MEASURING]
+    items.sort(key=lambda item: -item[1])
+    unbooked = (run.wall_seconds or 0) - sum(run.time_spent.values())
+    return [*items, ("everything else", unbooked)] if unbooked >= 0.05 else items
+
+
+def time_sentence(run: RunSummary) -> str:
+    """Wall time, the part spent measuring, and the rest by item."""
+    if run.wall_seconds is None:
+        return f"The run was cut off; {duration(run.measuring_seconds)} of it were measuring."
+    share = run.measuring_seconds / run.wall_seconds if run.wall_seconds else 0
+    rest = ", ".join(f"{name} {duration(seconds)}" for name, seconds in time_items(run) if seconds >= 0.05)
+    sentence = (
+        f"Took {duration(run.wall_seconds)}, of it {duration(run.measuring_seconds)} measuring ({share:.0%})"
+    )
+    return f"{sentence}; the rest: {rest}." if rest else f"{sentence}."
+
+
+def product_of(summary: Summary, database: str) -> str:
+    """`PostgreSQL 15.18`, or nothing where the run never got to start it."""
+    return next((record.product for record in summary.run.databases if record.name == database), "")
+
+
+_ANSWERS = {
+    "throughput_rps": ("Highest throughput", "requests/s"),
+    "latency_ms.p95": ("Lowest p95 latency", "ms"),
+    "connections.peak": ("Fewest connections at the peak", ""),
+}
+
+
+def answer_title(answer: Answer) -> str:
+    return _ANSWERS[answer.metric][0]
+
+
+def answer_value(answer: Answer) -> str:
+    unit = _ANSWERS[answer.metric][1]
+    figure = whole(answer.value) if answer.metric == "connections.peak" else three_digits(answer.value)
+    return f"{figure} {unit}".strip()
+
+
+def answer_certainty(answer: Answer) -> str:
+    """How far the best can be told from the others, in words."""
+    parts = []
+    if answer.level_with:
+        word = "level with" if answer.metric == "connections.peak" else "not distinguishable from"
+        parts.append(f"{word} {few(answer.level_with)}")
+    if answer.unknown:
+        parts.append("one block cannot say how sure this is")
+    return "; ".join(parts)
+
+
+def answer_ratio(summary: Summary, answer: Answer) -> str:
+    """How the best cell stands beside its own reference, or nothing where there is no such ratio."""
+    for ratio in summary.ratios:
+        if ratio.cell == answer.cell and ratio.metric == answer.metric and ratio.value is not None:
+            return f"{ratio.text} beside {ratio.reference}"
+    return ""
+
+
+def expectations_sentence(summary: Summary) -> str:
+    """Whether the matrix's bounds held, in one sentence; nothing where there are none."""
+    total, broken = len(summary.expectations), sum(not result.holds for result in summary.expectations)
+    if not total:
+        return ""
+    return (
+        f"{broken} of {counted(total, 'expectation')} broken."
+        if broken
+        else f"All {total} expectations hold."
+    )
+
+
+def best_cells(summary: Summary) -> dict[str, frozenset[str]]:
+    """For each metric with an answer, the best cells of each database and those level with them.
+
+    Nothing stands out in speed where one block cannot say how sure it is.
+    """
+    best: dict[str, frozenset[str]] = {}
+    for answer in summary.answers:
+        if not answer.unknown:
+            best[answer.metric] = best.get(answer.metric, frozenset()) | {answer.cell, *answer.level_with}
+    return best
+
+
+def shortcomings(summary: Summary) -> list[str]:
+    """What a reader must know before believing the figures at all."""
+    run = summary.run
+    said = []
+    if not run.finished:
+        said.append("The run was interrupted: what follows is what it had measured by then.")
+    if run.quick:
+        said.append(
+            "A quick run: one block and short windows. Connection counts hold; speeds are a first impression."
+        )
+    elif run.blocks == 1:
+        said.append("One block only: ratios have no interval, so nothing says how sure they are.")
+    return said

@@ -1,0 +1,368 @@
+"""A private PostgreSQL server."""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from psycopg import sql
+
+from runner import waiting
+from runner.errors import EnvironmentUnfit, StackError
+from runner.provision.native import Command, NativeProvider, run_command
+from runner.provision.service import Address, Service
+from runner.sampling import wire
+from runner.stacks.databases import postgres_log
+from runner.stacks.databases.base import (
+    HARNESS_SESSIONS,
+    START_TRIES,
+    Account,
+    Books,
+    Database,
+    DatabaseSpec,
+    Monitor,
+    Peak,
+    PeakMark,
+    PortTaken,
+    Reading,
+    account_name,
+    setting_text,
+)
+
+ADMIN = "connbench"
+# The harness's own sessions live in this database, where no account's session can.
+HOME = "postgres"
+INSTALL = "apt-get install postgresql"
+
+# The same for each run. Nothing waits for a disk, which the benchmark's machine shares with others; nothing
+# runs by itself in the background of a window; plans do not change under way.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "shared_buffers": "256MB",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "1h",
+    # An attempt lives for seconds on a vacuumed and analysed copy: autovacuum would only strike at random.
+    "autovacuum": "off",
+    "jit": "off",
+    "track_activities": "on",
+    "track_counts": "on",
+    **postgres_log.SETTINGS,
+}
+
+
+class PostgresSpec(DatabaseSpec):
+    """`settings` are server settings by PostgreSQL's own names."""
+
+    engine: Literal["postgres"] = "postgres"
+    driver: Literal["psycopg", "psycopg2"] = "psycopg"
+
+    @property
+    def django_engine(self) -> str:
+        return "django.db.backends.postgresql"
+
+
+@dataclass(frozen=True)
+class _Mark:
+    watch: wire.Watch
+    first: frozenset[int]
+    place: int
+    ports: int
+    open_then: int
+
+
+class Postgres(Database):
+    """See `runner.stacks.databases.base.Database`."""
+
+    def __init__(self, spec: DatabaseSpec) -> None:
+        super().__init__(spec)
+        self._password = secrets.token_urlsafe(24)
+        self._template: Account | None = None
+        self._marks: dict[int, _Mark] = {}
+
+    # --- life ---
+
+    @classmethod
+    def installed(cls) -> str:
+        program = Command([str(find_binaries() / "postgres"), "--version"])
+        return run_command(program, limit=10, what="postgres --version").strip()
+
+    def start(self, provider: NativeProvider, name: str, log_folder: Path) -> None:
+        binaries = find_binaries()
+        folder = provider.private_folder(name, unprivileged=True)
+        data = folder / "data"
+        self._initialise(binaries, folder, data)
+        wanted = {
+            **SETTINGS,
+            "max_connections": str(self.spec.max_connections + HARNESS_SESSIONS),
+            **{key: setting_text(value) for key, value in self.spec.settings.items()},
+        }
+        self.applied_settings = wanted
+        for attempt in range(1, START_TRIES + 1):
+            log_path = log_folder / (f"{name}.log" if attempt == 1 else f"{name}-{attempt}.log")
+            try:
+                self._start_once(provider, name, binaries / "postgres", data, log_path)
+                return
+            except PortTaken:
+                if attempt == START_TRIES:
+                    raise
+
+    def _initialise(self, binaries: Path, folder: Path, data: Path) -> None:
+        secret = folder / "secret"
+        secret.write_text(self._password)
+        owner = folder.stat()
+        os.chown(secret, owner.st_uid, owner.st_gid)
+        secret.chmod(0o600)
+        argv = [str(binaries / "initdb"), "--pgdata", str(data), "--username", ADMIN, "--pwfile", str(secret)]
+        argv += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]
+        command = Command(argv, cwd=folder)
+        run_command(command, limit=waiting.DATABASE_START, what="PostgreSQL's initdb", unprivileged=True)
+        secret.unlink()
+
+    def _start_once(self, provider: NativeProvider, name: str, program: Path, data: Path, log_path: Path) -> None:
+        address = provider.free_address()
+        argv = [str(program), "-D", str(data), "-p", str(address.port)]
+        for key, value in self.applied_settings.items():
+            argv += ["-c", f"{key}={value}"]
+        service = provider.start(name, Command(argv), address, log_path, unprivileged=True)
+        try:
+            self._admin = self._wait_until_ready(service)
+            self._prove_identity(data)
+        except BaseException:
+            provider.stop(service)
+            raise
+        self.service = service
+        self._log = postgres_log.ConnectionLog(log_path)
+        self.product = "PostgreSQL " + self._value("SHOW server_version").split()[0]
+
+    def _wait_until_ready(self, service: Service) -> "psycopg.Connection[tuple[Any, ...]]":
+        last = "it did not answer"
+
+        def probe() -> "psycopg.Connection[tuple[Any, ...]] | None":
+            nonlocal last
+            if not service.alive():
+                tail = service.log_tail()
+                if "could not bind" in tail and "in use" in tail:
+                    raise PortTaken(f"{service.name}: every port that was tried was taken by another process:\n{tail}")
+                raise StackError(f"{service.name} (PostgreSQL) ended while starting; its log says:\n{tail}")
+            try:
+                return connect(service.address, HOME, ADMIN, self._password)
+            except psycopg.OperationalError as error:
+                last = str(error).strip()
+                return None
+
+        found = waiting.wait_for(probe, waiting.DATABASE_START)
+        if found is None:
+            raise StackError(
+                f"{service.name} (PostgreSQL) was not ready after {waiting.DATABASE_START:.0f} s ({last}); "
+                f"its log says:\n{service.log_tail()}"
+            )
+        return found
+
+    def _prove_identity(self, data: Path) -> None:
+        """A server that answers on our port is ours only if it says that it lives in our folder."""
+        found = self._value("SHOW data_directory")
+        if Path(found).resolve() != data.resolve():
+            self._admin.close()
+            raise StackError(f"the server that answered lives in {found}, not in {data}: it is not ours")
+
+    def close(self) -> None:
+        for mark in self._marks.values():
+            mark.watch.close()
+        self._marks.clear()
+        self._admin.close()
+
+    # --- accounts ---
+
+    def create_empty(self, name: str) -> Account:
+        return self._create(name, sql.SQL("TEMPLATE template0"))
+
+    def freeze(self, account: Account) -> None:
+        with self._visit(account) as visit:
+            visit.execute("VACUUM (FREEZE, ANALYZE)")
+        self._wait_until_left(account)
+        database = sql.Identifier(account.database)
+        self._admin.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true").format(database))
+        self._admin.execute("CHECKPOINT")
+        self._template = account
+
+    def create_from_template(self, name: str) -> Account:
+        if self._template is None:
+            raise StackError("there is no template: `freeze` an account first")
+        template = sql.Identifier(self._template.database)
+        account = self._create(name, sql.SQL("TEMPLATE {} STRATEGY FILE_COPY").format(template))
+        # The objects belong to the template's user. A member of its role has all the rights of their owner.
+        grant = sql.SQL("GRANT {} TO {}")
+        self._admin.execute(grant.format(sql.Identifier(self._template.user), sql.Identifier(account.user)))
+        return account
+
+    def _create(self, name: str, source: sql.Composable) -> Account:
+        known = account_name(name)
+        account = Account(known, known, secrets.token_urlsafe(18))
+        user, database = sql.Identifier(account.user), sql.Identifier(account.database)
+        try:
+            role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(user, sql.Literal(account.password))
+            self._admin.execute(role)
+            self._admin.execute(sql.SQL("CREATE DATABASE {} OWNER {} ").format(database, user) + source)
+        except psycopg.Error as error:
+            raise StackError(f"the database {known} could not be made: {error}") from error
+        return account
+
+    def drop(self, account: Account) -> None:
+        database, user = sql.Identifier(account.database), sql.Identifier(account.user)
+        self._admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
+        self._admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(user))
+        self._log.read()
+        self._log.forget(account.database)
+
+    def count_rows(self, account: Account, table: str) -> int:
+        with self._visit(account) as visit:
+            row = visit.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _visit(self, account: Account) -> "psycopg.Connection[tuple[Any, ...]]":
+        return connect(self.service.address, account.database, ADMIN, self._password)
+
+    def _wait_until_left(self, account: Account) -> None:
+        """A database with a session in it can be neither a template nor copied."""
+        gone = waiting.wait_for(lambda: self._sessions(account) == 0 or None, waiting.STATISTICS_SETTLE)
+        if gone is None:
+            raise StackError(f"{account.database} still has {self._sessions(account)} sessions: it cannot be a template")
+
+    # --- books ---
+
+    def books(self, account: Account) -> Books:
+        """`transactions` lacks what an open session did since it last reported: at most one second of its work.
+
+        A session reports when it falls idle, at most once a second, and then not before ten seconds of idleness
+        (PGSTAT_MIN_INTERVAL and PGSTAT_IDLE_INTERVAL in the server's pgstat.c), and when it ends.
+        """
+        deadline = time.monotonic() + waiting.STATISTICS_SETTLE
+        while True:
+            row = self._admin.execute(_BOOKS, [account.database]).fetchone()
+            if row is None:
+                raise StackError(f"{account.database} is not in the server's books: it does not exist")
+            sessions, transactions, ports = row
+            self._log.read()
+            tally = self._log.tally(account.database)
+            agree = sessions == tally.opened and len(ports) == len(tally.live)
+            if (agree and self._established() >= set(ports)) or time.monotonic() >= deadline:
+                break
+            time.sleep(0.01)
+        doubt = ""
+        if sessions != tally.opened:
+            doubt = f"pg_stat_database counts {sessions} sessions, the connection log {tally.opened}"
+        return Books(tally.opened, tally.refused, transactions, len(ports), doubt)
+
+    def _established(self) -> frozenset[int]:
+        return wire.established(self.service.address.port)
+
+    def mark_peak(self, account: Account) -> PeakMark:
+        watch = wire.watch(self.service.address.port)
+        rows = self._admin.execute(_PORTS, [account.database]).fetchall()
+        first = self._established() & {int(row[0]) for row in rows}
+        self._log.read()
+        tally = self._log.tally(account.database)
+        mark = _Mark(watch, first, len(tally.changes), len(tally.ports), len(tally.live))
+        self._marks[id(mark)] = mark
+        return PeakMark(account, {"mark": id(mark)})
+
+    def read_peak(self, mark: PeakMark) -> Peak:
+        began = self._marks.pop(mark.state["mark"])
+        began.watch.close()
+        self._log.read()
+        tally = self._log.tally(mark.account.database)
+        slots = tally.peak(began.place, began.open_then)
+        held = began.watch.held(began.first, set(tally.ports[began.ports :]).__contains__)
+        return Peak(min(held.peak, slots), slots, held.doubt if held.peak < slots else "")
+
+    def monitor_arguments(self) -> Mapping[str, Any]:
+        address = self.service.address
+        return {"host": address.host, "port": address.port, "password": self._password}
+
+    def _sessions(self, account: Account) -> int:
+        row = self._admin.execute(_SESSIONS, [account.database]).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _value(self, query: str) -> str:
+        row = self._admin.execute(query.encode()).fetchone()
+        assert row is not None
+        return str(row[0])
+
+
+_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+_PORTS = "SELECT client_port FROM pg_stat_activity WHERE datname = %s AND client_port > 0"
+_BOOKS = """
+    SELECT sessions, xact_commit + xact_rollback,
+           ARRAY(SELECT client_port FROM pg_stat_activity a WHERE a.datname = d.datname AND a.backend_type = 'client backend')
+    FROM pg_stat_database d WHERE datname = %s
+"""
+_LOOK = """
+    SELECT datname,
+           count(*) FILTER (WHERE state IN ('active', 'fastpath function call') AND wait_event_type IS DISTINCT FROM 'Lock'),
+           count(*) FILTER (WHERE state = 'idle'),
+           count(*) FILTER (WHERE state LIKE 'idle in transaction%'),
+           count(*) FILTER (WHERE state IN ('active', 'fastpath function call') AND wait_event_type = 'Lock'),
+           count(*)
+    FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND usename IS DISTINCT FROM 'connbench'
+    GROUP BY datname
+"""
+
+
+class PostgresMonitor(Monitor):
+    """Looks at `pg_stat_activity` through a session in the harness's own database."""
+
+    def __init__(self, host: str, port: int, password: str) -> None:
+        self._connection = connect(Address(host, port), HOME, ADMIN, password)
+        # Planned once: the statement is the same each time.
+        self._connection.prepare_threshold = 0
+
+    def look(self) -> Mapping[str, Reading]:
+        rows = self._connection.execute(_LOOK).fetchall()
+        return {str(row[0]): Reading(*row[1:]) for row in rows if row[0] is not None}
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def connect(address: Address, database: str, user: str, password: str) -> "psycopg.Connection[tuple[Any, ...]]":
+    """A session of the harness's own: every statement its own transaction."""
+    return psycopg.connect(
+        host=address.host,
+        port=address.port,
+        dbname=database,
+        user=user,
+        password=password,
+        autocommit=True,
+        connect_timeout=5,
+        application_name="connbench",
+        sslmode="disable",
+    )
+
+
+def find_binaries() -> Path:
+    """The folder of the server's programs: that of the PATH, or the newest of Debian's, or that of pg_config."""
+    on_path = shutil.which("postgres")
+    if on_path is not None and shutil.which("initdb") is not None:
+        return Path(on_path).resolve().parent
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if debian:
+        return debian[-1].parent
+    if shutil.which("pg_config") is not None:
+        folder = Path(run_command(Command(["pg_config", "--bindir"]), limit=10, what="pg_config").strip())
+        if (folder / "initdb").exists():
+            return folder
+    raise EnvironmentUnfit(f"PostgreSQL's server is not installed (no initdb was found): {INSTALL}")

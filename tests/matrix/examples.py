@@ -1,0 +1,62 @@
+"""Matrices and cells for the tests of this folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from runner.matrix.cells import Cell
+from runner.matrix.spec import ConnectionSpec, LoadSpec, MatrixFile
+from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.servers import AnyServerSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SYNC = {"kind": "gunicorn", "worker_class": "sync", "workers": 4}
+GTHREAD = {"kind": "gunicorn", "worker_class": "gthread", "workers": 4, "threads": 4}
+GEVENT = {"kind": "gunicorn", "worker_class": "gevent", "workers": 2, "worker_connections": 100}
+UWSGI = {"kind": "uwsgi", "processes": 4, "threads": 4}
+
+POSTGRES = {"engine": "postgres"}
+PSYCOPG2 = {"engine": "postgres", "driver": "psycopg2"}
+MYSQL = {"engine": "mysql"}
+
+
+def pool(**settings: Any) -> dict[str, Any]:
+    return {"pool": {"kind": "native", **settings}}
+
+
+def age(seconds: int | None) -> dict[str, Any]:
+    return {"conn_max_age": seconds}
+
+
+def make_cell(
+    database: Mapping[str, Any], server: Mapping[str, Any], connection: Mapping[str, Any], **load: Any
+) -> Cell:
+    return Cell(
+        id="cell",
+        axes={},
+        app="shop",
+        database_name="database",
+        server_name="server",
+        connection_name="connection",
+        database=TypeAdapter(AnyDatabaseSpec).validate_python(database),
+        server=TypeAdapter(AnyServerSpec).validate_python(server),
+        connection=ConnectionSpec.model_validate(connection),
+        load=LoadSpec.model_validate({"users": 16, "count": "4s", **load}),
+        reference=None,
+    )
+
+
+def make_matrix(matrix: Mapping[str, Sequence[Any]], **rest: Any) -> MatrixFile:
+    """A matrix over two databases, three servers and three connection settings, of which `matrix` picks."""
+    content = {
+        "name": "example",
+        "databases": {"pg": POSTGRES, "my": MYSQL},
+        "servers": {"sync": SYNC, "uwsgi": UWSGI, "gevent": GEVENT},
+        "connections": {"per-request": age(0), "forever": age(None), "pooled": pool(min_size=2, max_size=4)},
+        "matrix": matrix,
+        **rest,
+    }
+    return MatrixFile.model_validate(content, strict=True)

@@ -1,0 +1,55 @@
+from typing import Any
+
+import pytest
+
+from runner.matrix.rules import RULES, Combination, why_impossible
+from tests.matrix.examples import GEVENT, MYSQL, POSTGRES, PSYCOPG2, SYNC, age, make_cell, pool
+
+GREEN = {**GEVENT, "psycogreen": True}
+
+
+def reason(database: dict[str, Any], server: dict[str, Any], connection: dict[str, Any]) -> str | None:
+    cell = make_cell(database, server, connection)
+    return why_impossible(Combination(cell.database, cell.server, cell.connection))
+
+
+@pytest.mark.parametrize(
+    ("database", "server", "connection", "words"),
+    [
+        (MYSQL, SYNC, pool(), "Django's native pool is PostgreSQL's alone: on MySQL and MariaDB the first query is a TypeError"),
+        (PSYCOPG2, SYNC, pool(), "native pool needs psycopg 3: with psycopg2 the first query is an ImproperlyConfigured"),
+        (POSTGRES, SYNC, {**pool(), **age(60)}, "a pool needs conn_max_age 0, not 60: "),
+        (POSTGRES, SYNC, {**pool(), **age(None)}, "a pool needs conn_max_age 0, not null: "),
+        (POSTGRES, SYNC, pool(min_size=5, max_size=4), "max_size 4 is below min_size 5: the first query is a ValueError"),
+        (POSTGRES, SYNC, pool(max_size=3), "max_size 3 is below min_size 4 (its default): the first query is a ValueError"),
+        (POSTGRES, SYNC, pool(min_size=0), "min_size 0 needs a max_size"),
+        (POSTGRES, GREEN, age(0), "psycogreen is for psycopg2: psycopg 3 gives way"),
+        (MYSQL, GREEN, age(0), "psycogreen is for psycopg2: it does nothing for mysqlclient"),
+    ],
+)  # fmt: skip
+def test_impossible(database: Any, server: Any, connection: Any, words: str) -> None:
+    found = reason(database, server, connection)
+    assert found is not None
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    ("database", "server", "connection"),
+    [
+        (POSTGRES, SYNC, pool()),
+        (POSTGRES, SYNC, {**pool(min_size=4, max_size=4), **age(0)}),
+        (POSTGRES, SYNC, pool(max_size=4)),
+        (POSTGRES, SYNC, pool(min_size=0, max_size=1)),
+        (POSTGRES, GEVENT, age(None)),
+        (PSYCOPG2, GREEN, age(60)),
+        (PSYCOPG2, GEVENT, age(0)),
+        (MYSQL, GEVENT, age(None)),
+        (MYSQL, SYNC, {"conn_health_checks": True, **age(60)}),
+    ],
+)
+def test_possible(database: Any, server: Any, connection: Any) -> None:
+    assert reason(database, server, connection) is None
+
+
+def test_every_rule_is_tried() -> None:
+    assert len(RULES) == 6
