@@ -17,6 +17,7 @@ from runner.matrix.expansion import Expansion, expand
 from runner.matrix.prediction import predict
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
+from runner.probe import CHECKING_CLIENTS
 from runner.plan import Plan, cell_params, make_plan
 from runner.progress import reporter
 from runner.report.html import write_report
@@ -109,5 +110,5 @@ def _run_record(
 
 def _cell_record(cell: Cell) -> CellRecord:
     return CellRecord(
-        id=cell.id, axes=cell.axes, params=cell_params(cell), reference=cell.reference, predicted=asdict(predict(cell))
+        id=cell.id, axes=cell.axes, params=cell_params(cell), reference=cell.reference, predicted=asdict(predict(cell, CHECKING_CLIENTS))
     )

@@ -34,12 +34,11 @@ class GroupRun:
         return records
 
     def _count_all(self) -> None:
-        """Stack after stack: up, verify, count, idle. The next one comes up while this one stands idle."""
+        """Stack after stack: up, verified, counted, idle. The next one comes up while this one stands idle."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="bring-up") as helper:
             coming = self._bring_up(helper, self._attempts[0])
             for attempt, following in zip(self._attempts, [*self._attempts[1:], None], strict=True):
                 self._step(attempt, "up", coming.result)
-                self._step(attempt, "verify", attempt.verify)
                 self._step(attempt, "count", attempt.count)
                 if following is not None:
                     coming = self._bring_up(helper, following)
@@ -47,7 +46,11 @@ class GroupRun:
                 self._reporter.advance(attempt.cell.load.count + attempt.cell.load.idle)
 
     def _bring_up(self, helper: ThreadPoolExecutor, attempt: Attempt) -> "Future[None]":
-        return helper.submit(attempt.up)
+        def up_and_verified() -> None:
+            attempt.up()
+            attempt.verify()
+
+        return helper.submit(up_and_verified)
 
     def _time_all(self) -> None:
         """Round after round, each standing attempt's window in an order drawn anew."""
@@ -73,7 +76,7 @@ class GroupRun:
     def _finish(self) -> list[AttemptRecord]:
         with self._time_book.spent("down"):
             self._reporter.phase(self._group.name, "stopping")
-            with ThreadPoolExecutor(max_workers=4, thread_name_prefix="take-down") as helpers:
+            with ThreadPoolExecutor(max_workers=len(self._attempts), thread_name_prefix="take-down") as helpers:
                 list(helpers.map(Attempt.down, self._attempts))
         with self._time_book.spent("recording"):
             records = []

@@ -78,7 +78,7 @@ class Plan:
         """All attempts in order."""
         return tuple(attempt for group in self.groups for attempt in group.attempts)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Mapping[str, Any]]:
         """The rows of plan.jsonl: attempts in order."""
         return [asdict(attempt) for attempt in self.attempts]
 
@@ -173,7 +173,7 @@ def _chosen(expansion: Expansion, matrix: MatrixFile, only: str | None) -> list[
         skipped = next((cell for cell in expansion.skipped if fnmatch.fnmatchcase(cell.id, only)), None)
         why = f"; {skipped.id} is skipped: {skipped.reason}" if skipped else nearest(only, ids)
         shown = ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
-        raise UsageError(f"--only {only}: no cell has such an id{why}. There are {len(ids)}: {shown}")
+        raise UsageError(f"--only {only}: matches none of the {len(ids)} cells ({shown}){why}")
     present = {cell.id for cell in chosen}
     # What is not measured beside a cell is nothing to compare it with.
     return [cell if cell.reference in present else replace(cell, reference=None) for cell in chosen]

@@ -1,5 +1,7 @@
 """The harness's own requests: is this our app, is it up, does each endpoint answer as it should?"""
 
+from types import ModuleType
+
 import requests
 
 from runner import waiting
@@ -9,6 +11,8 @@ from runner.stacks.app import App, Check
 from runner.stacks.servers.base import PROBE_QUERY
 
 SHOWN = 200
+# Where every client has its own connection, the checks leave this many behind.
+CHECKING_CLIENTS = 1
 
 
 def wait_until_ready(service: Service, app: App, token: str) -> None:
@@ -18,7 +22,7 @@ def wait_until_ready(service: Service, app: App, token: str) -> None:
         if not service.alive():
             raise StackError(f"{service.name} ended while starting; its log ends:\n{service.log_tail()}")
         try:
-            answer = _request(service.address, "GET", app.description.ready)
+            answer = _request(requests, service.address, "GET", app.description.ready)
         except requests.RequestException:
             return None
         if answer.headers.get("X-Connbench-Token") != token:
@@ -29,17 +33,17 @@ def wait_until_ready(service: Service, app: App, token: str) -> None:
         raise StackError(f"{service.name} was not ready within {waiting.APP_START:.0f} s; its log ends:\n{service.log_tail()}")
 
 
-def run_checks(service: Service, app: App) -> int:
-    """Sends every check of the app; returns how many of them touch the database."""
-    for check in app.description.checks:
-        _verify(service, check)
-    return sum(check.database for check in app.description.checks)
+def run_checks(service: Service, app: App) -> None:
+    """Sends every check of the app, one after the other, as one client (see `CHECKING_CLIENTS`)."""
+    with requests.Session() as client:
+        for check in app.description.checks:
+            _verify(client, service, check)
 
 
-def _verify(service: Service, check: Check) -> None:
+def _verify(client: requests.Session, service: Service, check: Check) -> None:
     where = f"{check.method} {check.path}"
     try:
-        answer = _request(service.address, check.method, check.path, check.json_body)
+        answer = _request(client, service.address, check.method, check.path, check.json_body)
     except requests.RequestException as error:
         raise StackError(f"{where}: no answer ({error}); the log of {service.name} ends:\n{service.log_tail()}") from error
     if answer.status_code != check.status:
@@ -51,15 +55,17 @@ def _verify(service: Service, check: Check) -> None:
         raise StackError(f"{where}: {check.contains!r} is not in the answer, which begins {answer.text[:SHOWN]!r}")
 
 
-def _request(address: Address, method: str, path: str, body: object = None) -> requests.Response:
+def _request(
+    client: "requests.Session | ModuleType", address: Address, method: str, path: str, body: object = None
+) -> requests.Response:
     separator = "&" if "?" in path else "?"
-    return requests.request(
+    answer: requests.Response = client.request(
         method,
         f"http://{address}{path}{separator}{PROBE_QUERY}",
         json=body,
-        headers={"Connection": "close"},
         timeout=waiting.HTTP_PROBE,
         allow_redirects=False,
     )
+    return answer
 
 

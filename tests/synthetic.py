@@ -1,4 +1,4 @@
-"""A run's folder as a run would write it, from a seed and without a server: for tests of what is made of it."""
+"""A run's folder as a run would write it, made up from a seed: for tests of what is made of it."""
 
 import zlib
 from collections.abc import Iterable, Mapping
@@ -38,7 +38,7 @@ POOL_ON_MYSQL = "Django's native pool exists for PostgreSQL alone: on MySQL the 
 
 @dataclass(frozen=True)
 class Model:
-    """What a made-up cell is like: `rps` and `p50` are its truth, noise comes on top. `lasts` keeps connections."""
+    """A made-up cell: `rps` and `p50` are its truth, noise comes on top; `lasts`: it keeps connections."""
 
     database: str
     server: str
@@ -60,7 +60,7 @@ class Model:
 
 
 def prediction(most: int | None, *, each: float | None = None, left: int = 0) -> Prediction:
-    """`most` at the peak; `each` opened per request, otherwise at most `most` altogether; `left` at most linger."""
+    """`most` at the peak; `each` opened per request, otherwise at most `most`; `left` at most linger."""
     return Prediction(
         min=1,
         max=most,
@@ -127,7 +127,7 @@ def _run_record(
     seed: int,
     expect: list[Any],
     skipped: list[SkippedRecord],
-    more: Mapping[str, Any],
+    more: dict[str, Any],
 ) -> RunRecord:
     values: dict[str, Any] = {
         "name": "default",
@@ -327,7 +327,7 @@ def _samples(model: Model, record: AttemptRecord, random: np.random.Generator) -
 
 
 def showcase(out: Path, **more: Any) -> RunFolder:
-    """The whole matrix with what can go wrong in it: a cell that fails, one with errors, skipped ones, broken bounds."""
+    """A matrix with what can go wrong in it: a failed cell, errors, skipped cells, broken bounds."""
     cells = models()
     by_id = {model.id: index for index, model in enumerate(cells)}
 

@@ -11,7 +11,8 @@ _Figure = Callable[[CellSummary], Number | None]
 def answers(comparison: Comparison, cells: Sequence[CellSummary]) -> list[Answer]:
     """Highest throughput, lowest p95 and fewest connections of each database's cells.
 
-    Cells that are not ok, or in which a request failed, are no candidates: a stack that turns work away is quick.
+    Cells that are not ok, or in which a request failed, are no candidates: a stack that turns work away is
+    quick.
     """
     databases: dict[str, list[CellSummary]] = {}
     for cell in cells:
@@ -55,7 +56,7 @@ def _fastest(
     values: Mapping[str, float],
     best_of: Callable[..., str],
 ) -> Answer | None:
-    """The best median. The 95 % interval of each other cell beside it says whether the two can be told apart."""
+    """The best median. Each other cell's 95 % interval beside it says whether the two can be told apart."""
     if not values:
         return None
     best = best_of(values, key=values.__getitem__)

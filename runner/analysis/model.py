@@ -130,7 +130,7 @@ class ExpectationResult(Strict):
 class Answer(Strict):
     """The best cell of a database in one metric.
 
-    `level_with` names the cells that cannot be told from it, `unknown` those of which too little was measured.
+    `level_with` names the cells that cannot be told from it, `unknown` those with too little measured to say.
     """
 
     database: str
@@ -170,19 +170,3 @@ class Summary(Strict):
     answers: Sequence[Answer]
     ratios: Sequence[Ratio]
     expectations: Sequence[ExpectationResult]
-
-    @property
-    def complaints(self) -> list[str]:
-        """What makes the run fail, one sentence each; empty when all is well."""
-        cells = [f"{cell.id}: {cell.status}: {cell.reason}" for cell in self.cells if cell.status not in FINE]
-        bounds = [broken_bound(result) for result in self.expectations if not result.holds]
-        return cells + bounds
-
-
-#: Statuses that do not fail a run: skipped cells cannot exist, and underpowered ones say so themselves.
-FINE: frozenset[Status] = frozenset({"ok", "skipped", "underpowered"})
-
-
-def broken_bound(result: ExpectationResult) -> str:
-    measured = result.reason if result.measured is None else f"measured {result.measured:g}"
-    return f"{result.cell}: expected {result.metric} {result.bound}, {measured}"

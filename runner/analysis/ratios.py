@@ -31,7 +31,7 @@ RATIO_METRICS = (
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean of log-ratios over `n` blocks, half its t interval (None for one block), what would have been found."""
+    """Mean of log-ratios over `n` blocks with half its t interval; None, like `detectable`, for one block."""
 
     mean: float
     half_width: float | None
@@ -66,7 +66,7 @@ class Comparison:
     def __init__(self, windows: pd.DataFrame) -> None:
         self._logs = {metric: _log_table(windows, metric) for metric in RATIO_METRICS}
         silent = windows[windows["successes"] <= 0]
-        #: Cells that answered nothing well in some window: no ratio can be had, and a quiet one would mislead.
+        #: Cells that answered nothing well in some window: no ratio can be had of them.
         self._silent = {
             str(row["cell"]): f"no request answered well in window {row['round'] + 1} of block {row['block']}"
             for _, row in silent.iloc[::-1].iterrows()
@@ -102,8 +102,11 @@ class Comparison:
 
 
 def _log_table(windows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Logs of a metric, one column a cell. Rates and quantiles: one row a round of a block. CPU: one row a block,
-    since the clock of processor time is too coarse for one window."""
+    """Logs of a metric, one column a cell.
+
+    Rates and quantiles: one row a round of a block. CPU: one row a block, since the clock of processor time
+    is too coarse for one window.
+    """
     keys = (
         ["block", "cell"] if metric == "resources.app.cpu_seconds_per_request" else ["block", "round", "cell"]
     )

@@ -24,9 +24,9 @@ from runner.analysis.model import (
 from runner.analysis.predictions import judge_prediction, read_prediction
 from runner.analysis.ratios import Comparison
 from runner.results.schema import AttemptRecord, CellRecord, ErrorKind, RunEnd, RunRecord, Status
-from runner.results.store import RunFolder, read_json, write_json
+from runner.results.store import RunFolder, write_json
 
-__all__ = ["Summary", "read_summary", "summarise", "write_summary"]
+__all__ = ["Summary", "summarise", "write_summary"]
 
 #: From worst to best: the worst block names the cell's status.
 SEVERITY: Sequence[Status] = ("failed", "invalid", "incomparable", "underpowered", "skipped", "ok")
@@ -61,11 +61,6 @@ def write_summary(folder: RunFolder) -> Summary:
     summary = summarise(folder)
     write_json(folder.path / "summary.json", summary)
     return summary
-
-
-def read_summary(folder: RunFolder) -> Summary:
-    """The summary as written; a newer one or a broken one is refused."""
-    return read_json(folder.path / "summary.json", Summary)
 
 
 def number(values: "pd.Series[float]") -> Number | None:

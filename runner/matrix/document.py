@@ -31,7 +31,9 @@ MOST_DEPTH = 40
 MOST_PROBLEMS = 20
 
 _TAG = "tag:yaml.org,2002:"
-_IN_WORDS = {"int": "whole number", "float": "finite number", "bool": "truth value"}
+# Malformed escapes and directives break ruamel itself; it is the file's fault all the same.
+_BROKEN = (YAMLError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+_IN_WORDS = {"int": "whole number", "float": "finite number", "bool": "truth value", "str": "text"}
 _TAB = re.compile(r"found character '\\t' that cannot start any token")
 
 
@@ -173,8 +175,7 @@ def _compose(document: Document, text: str) -> Node | None:
         )
     except RecursionError:
         at, problem = Position(1, 1), "nested too deeply"
-    except (YAMLError, ValueError, AttributeError, TypeError, IndexError) as error:
-        # Some malformed directives and tags break ruamel itself; it is the file's fault all the same.
+    except _BROKEN as error:
         at, problem = Position(1, 1), f"no valid YAML: {error}"
     document.problems.append(Problem(at, problem))
     document.refuse_if_wrong()
@@ -194,7 +195,7 @@ class _Converter:
         self._document = document
         scalars = SafeConstructor(loader=YAML(typ="safe", pure=True))
         self._read: dict[str, Callable[[ScalarNode], Any]] = {
-            **dict.fromkeys(("str", "timestamp", "value", "!"), lambda node: str(node.value)),
+            **dict.fromkeys(("str", "timestamp", "value", "!"), lambda node: _text(node.value)),
             "null": lambda _: None,
             "bool": scalars.construct_yaml_bool,
             "int": scalars.construct_yaml_int,
@@ -259,7 +260,7 @@ class _Converter:
         return merged
 
     def _key(self, node: Node) -> str | None:
-        if isinstance(node, ScalarNode) and str(node.tag) == _TAG + "str":
+        if isinstance(node, ScalarNode) and str(node.tag) == _TAG + "str" and node.value.isprintable():
             return str(node.value)
         found = repr(node.value) if isinstance(node, ScalarNode) else "a mapping or list"
         text = f"found {found} as a key; keys are text: write it in quotes if it is a name"
@@ -282,6 +283,12 @@ class _Converter:
 
 def _position(node: Node) -> Position:
     return Position(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _text(text: str) -> str:
+    # An escape can make half a surrogate pair, which nobody can print or save.
+    text.encode()
+    return text
 
 
 def _finite(number: float) -> float:

@@ -7,11 +7,8 @@ from runner.errors import UsageError
 from runner.matrix.checks import check_names
 from runner.matrix.document import Document, nearest, read_document, shown
 from runner.matrix.metrics import METRICS
-from runner.matrix.schema import json_schema
 from runner.matrix.shape import validate
 from runner.matrix.spec import Bound, MatrixFile
-
-__all__ = ["PROJECT", "json_schema", "read_matrix"]
 
 #: The folder that holds apps/ and locustfiles/.
 PROJECT = Path(__file__).resolve().parents[2]

@@ -30,7 +30,7 @@ _MAPPING_WANTED = {"model_type", "model_attributes_type", "mapping_type", "dict_
 
 
 def validate(document: Document, kind: Any, value: object, at: Place = ()) -> Any:
-    """`value`, found at `at`, as `kind` (a model or an annotated type); None, noting the problems, if it is none.
+    """`value`, found at `at`, as `kind` (a model or an annotated type); None, problems noted, if it is none.
 
     Strict: no text passes for a number, and no number for true or false.
     """

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import psutil
 
@@ -103,7 +104,7 @@ class NativeService:
         return not self.alive()
 
     def stop(self) -> None:
-        """INT (or what the program takes in its place), then TERM, then KILL to the whole group, each given its time."""
+        """INT (or the command's own), then TERM, then KILL to the whole group, each given its time."""
         for number, limit in ((self._stop_signal, waiting.STOP_INT), (signal.SIGTERM, waiting.STOP_TERM)):
             if not self.alive():
                 break
@@ -173,13 +174,12 @@ class NativeProvider:
                 self._tell_guard(f"-{service.pid}")
 
     def free_address(self) -> Address:
-        """A loopback port that nothing listens on now; a server that loses the race for it is started anew."""
+        """A loopback port that nothing listens on now; who loses the race for it is started anew."""
         while True:
             port = random.choice(PORTS)
-            with socket.socket() as probe:
-                with contextlib.suppress(OSError):
-                    probe.bind((LOOPBACK, port))
-                    return Address(LOOPBACK, port)
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind((LOOPBACK, port))
+                return Address(LOOPBACK, port)
 
     def private_folder(self, name: str, *, unprivileged: bool = False) -> Path:
         """A new folder that only the service's own user may enter."""
@@ -209,10 +209,12 @@ class NativeProvider:
             self._guard.stdin.flush()
 
 
-def run_command(command: Command, *, limit: float, what: str, unprivileged: bool = False, stdin: Path | None = None) -> str:
+def run_command(
+    command: Command, *, limit: float, what: str, unprivileged: bool = False, stdin: Path | None = None
+) -> str:
     """Runs one command to its end and returns its output; a failure carries the output's tail."""
     try:
-        with open(stdin or os.devnull, "rb") as source:
+        with (stdin or Path(os.devnull)).open("rb") as source:
             done = subprocess.run(
                 list(command.argv),
                 env={**base_environment(), **command.env},
@@ -241,7 +243,15 @@ def base_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in kept if name in os.environ}
 
 
-def identity(unprivileged: bool) -> dict[str, int | list[int]]:
+class Identity(TypedDict, total=False):
+    """Popen's arguments that say as whom to run."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def identity(unprivileged: bool) -> Identity:
     """Popen's arguments that drop root, when there is root to drop."""
     if not unprivileged or os.geteuid() != 0:
         return {}

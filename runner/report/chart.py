@@ -1,7 +1,7 @@
-"""Connections over time as the numbers of an SVG, which a template draws: stacked states, phases, the predicted bound.
+"""Connections over time as the numbers of an SVG, which a template draws: states, phases, predicted bound.
 
-An attempt stays alive while others are measured. Only the stretches in which it was driven or watched are drawn,
-one after the other, so that the axis is theirs and not the wall clock's.
+An attempt stays alive while others are measured. Only the stretches in which it was driven or watched are
+drawn, one after the other, so that the axis is theirs and not the wall clock's.
 """
 
 import math
@@ -54,7 +54,9 @@ class Chart:
 
 def watched(phases: Sequence[Phase]) -> list[Phase]:
     """The count, the idle time and the windows, in their order."""
-    return sorted((p for p in phases if p.name in ("count", "idle", "window")), key=lambda phase: phase.offset)
+    return sorted(
+        (p for p in phases if p.name in ("count", "idle", "window")), key=lambda phase: phase.offset
+    )
 
 
 def within(samples: pd.DataFrame, phase: Phase) -> pd.DataFrame:
@@ -72,9 +74,10 @@ def tallest(samples: pd.DataFrame, phases: Sequence[Phase]) -> int:
 
 
 def nice_top(value: float) -> int:
-    """The end of an axis: the next 2, 4, 6 or 10 times a power of ten, so that its half is a whole number."""
-    power = 10 ** math.floor(math.log10(max(value, 2)))
-    return next(int(step * power) for step in (2, 4, 6, 10, 20) if step * power >= value)
+    """The end of an axis: the next 1, 2, 4 or 6 times a power of ten, whose half is a whole number."""
+    value = max(value, 2)
+    power = 10 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 4, 6, 10) if step * power >= value)
 
 
 def draw(samples: pd.DataFrame, phases: Sequence[Phase], top: int, bound: int | None) -> Chart | None:
@@ -90,7 +93,9 @@ def draw(samples: pd.DataFrame, phases: Sequence[Phase], top: int, bound: int | 
         if (path := _outline(samples, parts, stretches, STATES[: index + 1], scale))
     ]
     ticks = [Line(_y(value, scale), str(value)) for value in (0, top // 2, top)]
-    line = Line(_y(bound, scale), f"predicted at most {bound}") if bound is not None and bound <= top else None
+    line = (
+        Line(_y(bound, scale), f"predicted at most {bound}") if bound is not None and bound <= top else None
+    )
     return Chart(stretches, areas, ticks, line)
 
 
@@ -110,7 +115,11 @@ def _lay_out(parts: Sequence[Phase]) -> list[Stretch]:
 
 
 def _outline(
-    samples: pd.DataFrame, parts: Sequence[Phase], stretches: Sequence[Stretch], states: Sequence[str], scale: float
+    samples: pd.DataFrame,
+    parts: Sequence[Phase],
+    stretches: Sequence[Stretch],
+    states: Sequence[str],
+    scale: float,
 ) -> str:
     """A step curve over each stretch: what was seen holds until the next look."""
     base = _y(0, scale)

@@ -1,7 +1,6 @@
 """The comparison tables as frames, and as Markdown, CSV and JSON: one row a cell, medians over blocks."""
 
 import json
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import pandas as pd
@@ -139,7 +138,7 @@ def _cell_text(column: str, value: object) -> str:
 
 
 def _markdown_table(frame: pd.DataFrame) -> str:
-    lines: Iterable[Iterable[str]] = [
+    lines = [
         [str(name).replace("_", " ") for name in frame.columns],
         ["---"] * len(frame.columns),
         *([_escaped(str(value)) for value in row] for row in frame.itertuples(index=False)),

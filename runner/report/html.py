@@ -25,12 +25,14 @@ def write_report(folder: RunFolder) -> Path:
 
 
 def render(folder: RunFolder) -> str:
-    """The page as text. Everything from the run is escaped; the style is allowed by its hash, scripts not at all."""
+    """The page as text. What the run says is escaped; the style is allowed by its hash, scripts never."""
     style = files("runner.report").joinpath("templates/style.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page = build_page(summarise(folder), folder.attempts())
-    return environment().get_template("page.html.j2").render(
-        page=page, style=Markup(style), style_hash=digest, chart=chart, w=wording
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(page=page, style=Markup(style), style_hash=digest, chart=chart, w=wording)
     )
 
 

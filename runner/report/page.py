@@ -1,11 +1,10 @@
 """What the page shows, as plain records: the summary, and of each attempt what the summary leaves out."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from pprint import pformat
 
 from runner.analysis.frames import latest_of_each_block
 from runner.analysis.model import Answer, CellSummary, ExpectationResult, Ratio, Summary
@@ -38,7 +37,9 @@ class CellView:
     @property
     def databases(self) -> str:
         """The DATABASES block as Python would take it."""
-        return _python(self.shown.django_databases) if self.shown else ""
+        if self.shown is None or not self.shown.django_databases:
+            return ""
+        return f"DATABASES = {pformat(dict(self.shown.django_databases), sort_dicts=False, width=88)}"
 
 
 @dataclass(frozen=True)
@@ -140,15 +141,3 @@ def _rate(cell: CellSummary) -> float:
 
 def _surprises(cell: CellSummary) -> bool:
     return cell.metrics is not None and cell.metrics.connections.as_predicted is False
-
-
-def _python(value: Mapping[str, Any]) -> str:
-    """JSON's layout with Python's words for nothing, true and false."""
-    lines = json.dumps(value, indent=4, ensure_ascii=False).splitlines()
-    words = {"null": "None", "true": "True", "false": "False"}
-    for number, line in enumerate(lines):
-        head, separator, tail = line.rpartition(": ")
-        word = tail.rstrip(",")
-        if word in words:
-            lines[number] = f"{head}{separator}{tail.replace(word, words[word])}"
-    return "DATABASES = " + "\n".join(lines)

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from runner.analysis.model import CellSummary, Ratio, Summary, broken_bound
+from runner.analysis.model import CellSummary, Ratio, Summary
 from runner.report.comparison import RATIO_TITLES, table_text
 from runner.report.wording import (
     NOTHING,
@@ -19,11 +19,13 @@ from runner.report.wording import (
     answer_value,
     best_cells,
     brief,
+    broken_bound,
     counted,
     database_of,
     expectations_sentence,
     few,
     figure,
+    flag_lines,
     middle,
     per_request,
     predicted_peak,
@@ -49,7 +51,7 @@ _QUIET = "dim"
 
 @dataclass(frozen=True)
 class Column:
-    """Figures under a title of two lines. `path` is the metric's name in summary.json, `factor` the unit's."""
+    """Figures under a title of two lines. `path`: its name in summary.json; `factor`: to its unit."""
 
     title: str
     width: int
@@ -86,7 +88,9 @@ _LEGEND = (
 
 def print_tables(summary: Summary, console: Console) -> None:
     """Everything that a user is told at the end of a run, on `console`."""
-    width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    if not console.is_terminal:
+        console.width = WIDTH  # a pipe has no width of its own
+    width = min(console.width, WIDTH)
     for part in _parts(summary, width):
         console.print(part, width=width, highlight=False)
 
@@ -239,8 +243,8 @@ def _ratio_legend(summary: Summary) -> str:
     if all(ratio.low is None for ratio in summary.ratios):
         return "One block: ratios without interval, so nothing says how sure they are."
     return (
-        "Ratio (95 % interval over blocks). n. d.: not distinguishable, in brackets the smallest difference that "
-        "would have been seen."
+        "Ratio (95 % interval over blocks). n. d.: not distinguishable, in brackets the smallest difference "
+        "that would have been seen."
     )
 
 
@@ -252,7 +256,7 @@ def _closing(summary: Summary) -> Iterator[Text | Table | Padding]:
     yield from _list("Cells that failed", _failures(summary), _BAD)
     yield from _list("Expectations broken", _broken(summary), _BAD)
     yield from _list("Connections not as predicted", _surprises(summary), "yellow")
-    yield from _list("Worth knowing", _flags(summary), "yellow")
+    yield from _list("Worth knowing", flag_lines(summary), "yellow")
     yield from _list("Skipped", _skipped(summary), _QUIET)
     yield Text(f"\n{expectations_sentence(summary)} {time_sentence(summary.run)}".replace("\n ", "\n"))
 
@@ -281,7 +285,7 @@ def _failures(summary: Summary) -> list[str]:
 
 
 def _broken(summary: Summary) -> list[str]:
-    return [broken_bound(result) for result in summary.expectations if not result.holds]
+    return [f"{result.cell}: {broken_bound(result)}" for result in summary.expectations if not result.holds]
 
 
 def _surprises(summary: Summary) -> list[str]:
@@ -289,18 +293,6 @@ def _surprises(summary: Summary) -> list[str]:
         f"{cell.id}: {cell.metrics.connections.prediction_note}"
         for cell in summary.cells
         if cell.metrics is not None and cell.metrics.connections.as_predicted is False
-    ]
-
-
-def _flags(summary: Summary) -> list[str]:
-    """One line a kind of flag: the cells that have it, and the first one's words."""
-    raised: dict[str, list[tuple[str, str]]] = {}
-    for cell in summary.cells:
-        for flag in cell.flags:
-            raised.setdefault(flag.code, []).append((cell.id, flag.text))
-    return [
-        f"{code.replace('-', ' ')} in {few([name for name, _ in cells], 3)}: {cells[0][1]}"
-        for code, cells in raised.items()
     ]
 
 

@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from runner.analysis.model import Answer, CellSummary, FlagSummary, Number, RunSummary, Summary
+from runner.analysis.model import (
+    Answer,
+    CellSummary,
+    ExpectationResult,
+    FlagSummary,
+    Number,
+    RunSummary,
+    Summary,
+)
 from runner.matrix.cells import Prediction
 
 #: What a figure that was not measured looks like.
@@ -44,7 +52,7 @@ def three_digits(value: float | None) -> str:
         return f"{value:.0f}"
     if size >= 10:
         return f"{value:.1f}"
-    return f"{value:.2f}" if size >= 1 else f"{value:.3g}"
+    return f"{value:.2f}" if size >= 1 else f"{value:#.3g}"
 
 
 def figure(cell: CellSummary, path: str) -> Number | None:
@@ -77,13 +85,6 @@ def middle(number: Number | None, factor: float = 1.0) -> float | None:
     return None if number is None else number.value * factor
 
 
-def spread(number: Number | None) -> str:
-    """Smallest and largest block, for a tooltip or a note."""
-    if number is None or number.n < 2:
-        return ""
-    return f"{three_digits(number.low)}–{three_digits(number.high)} in {number.n} blocks"
-
-
 def predicted_peak(predicted: Prediction) -> str:
     """`16`, `4–16`, or `≥ 1` where nothing bounds it."""
     if predicted.max is None:
@@ -105,6 +106,18 @@ def duration(seconds: float) -> str:
 
 def in_blocks(flag: FlagSummary) -> str:
     return f"block{'s' if len(flag.blocks) > 1 else ''} {', '.join(str(block) for block in flag.blocks)}"
+
+
+def flag_lines(summary: Summary) -> list[str]:
+    """One line a kind of flag: the cells that have it, and the first one's words."""
+    raised: dict[str, list[tuple[str, str]]] = {}
+    for cell in summary.cells:
+        for flag in cell.flags:
+            raised.setdefault(flag.code, []).append((cell.id, flag.text))
+    return [
+        f"{code.replace('-', ' ')} in {few([name for name, _ in cells], 3)}: {cells[0][1]}"
+        for code, cells in raised.items()
+    ]
 
 
 def counted(count: int, singular: str, plural: str | None = None) -> str:
@@ -131,9 +144,8 @@ def time_sentence(run: RunSummary) -> str:
         return f"The run was cut off; {duration(run.measuring_seconds)} of it were measuring."
     share = run.measuring_seconds / run.wall_seconds if run.wall_seconds else 0
     rest = ", ".join(f"{name} {duration(seconds)}" for name, seconds in time_items(run) if seconds >= 0.05)
-    sentence = (
-        f"Took {duration(run.wall_seconds)}, of it {duration(run.measuring_seconds)} measuring ({share:.0%})"
-    )
+    measuring = f"{duration(run.measuring_seconds)} measuring ({share * 100:.0f} %)"
+    sentence = f"Took {duration(run.wall_seconds)}, of it {measuring}"
     return f"{sentence}; the rest: {rest}." if rest else f"{sentence}."
 
 
@@ -188,6 +200,12 @@ def expectations_sentence(summary: Summary) -> str:
         if broken
         else f"All {total} expectations hold."
     )
+
+
+def broken_bound(result: ExpectationResult) -> str:
+    """What was expected and what was measured instead."""
+    measured = result.reason if result.measured is None else f"measured {result.measured:g}"
+    return f"expected {result.metric} {result.bound}, {measured}"
 
 
 def best_cells(summary: Summary) -> dict[str, frozenset[str]]:

@@ -121,7 +121,7 @@ def read_json(path: Path, model: type[Record]) -> Record:
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """One of an attempt's Parquet files; empty where the attempt never got that far. A broken one is refused."""
+    """One of an attempt's Parquet files; empty where it never got that far. A broken one is refused."""
     if not path.exists():
         return pd.DataFrame()
     try:

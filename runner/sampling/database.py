@@ -89,8 +89,8 @@ class DatabaseSampler:
     def read(self, account: str, zero: float, *, until: float = float("inf")) -> pd.DataFrame:
         """The account's rows since it was watched, up to `until` seconds after `zero`, a monotonic moment.
 
-        Columns: `offset` in seconds since `zero`, then the numbers of sessions in each state. A look that failed is a
-        gap: it has no row, see `gaps`.
+        Columns: `offset` in seconds since `zero`, then the numbers of sessions in each state. A look that
+        failed has no row, see `gaps`.
         """
         found = [
             (moment - zero, *seen[account])

@@ -1,14 +1,14 @@
 """The database sampler's process: looks at the sessions at a steady rate and appends what it saw to a file.
 
 It imports little, since it shares the machine with what is measured. Its one argument is the number of an
-inherited socket, on which the runner sends JSON lines: first `{"engine", "arguments", "per_second", "path"}`, then
-`{"watch": account}`, `{"unwatch": account}`, `{"report": true}` and `{"stop": true}`. It answers `{"ready": true}` or
-`{"failed": reason}` to the first and `Totals` to the last two. When the socket ends, the runner is gone, and it
-ends too.
+inherited socket, on which the runner sends JSON lines: first `{"engine", "arguments", "per_second", "path"}`,
+then `{"watch": account}`, `{"unwatch": account}`, `{"report": true}` and `{"stop": true}`. It answers
+`{"ready": true}` or `{"failed": reason}` to the first and `Totals` to the last two. When the socket ends, the
+runner is gone, and it ends too.
 
 The file has one JSON line a look: `[monotonic seconds, {account: [active, idle, idle in transaction, waiting,
-total]}]`, with every account that is watched, zeros included; or `[monotonic seconds, "reason"]` where it could not look.
-Each is one write, so that a crash can tear the last line at most.
+total]}]`, with every account that is watched, zeros included; or `[monotonic seconds, "reason"]` where it
+could not look. Each is one write, so that a crash can tear the last line at most.
 """
 
 import json
@@ -17,8 +17,10 @@ import socket
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from runner.errors import StackError
 from runner.stacks.databases import MONITORS
 from runner.stacks.databases.base import Monitor, Reading
 
@@ -29,9 +31,9 @@ RECONNECT_SECONDS = 1.0
 class Totals:
     """Since the process was ready. Nothing is asked while nothing is watched.
 
-    `asked` are the looks that the schedule had; one that began more than half a period after its moment is
-    `late`; one whose moment had passed before the look before it was over is never `taken`. `watching_seconds` is the time for
-    which something was watched.
+    `asked` are the looks that the schedule had. One that began more than half a period after its moment is
+    `late`; one whose moment had passed before the look before it was over is never `taken`, nor is one that
+    failed. `watching_seconds` is the time for which something was watched.
     """
 
     asked: int = 0
@@ -57,13 +59,16 @@ class Poller:
         if not first:
             return
         self._order = json.loads(first)
-        self._period = 1.0 / self._order["per_second"]
+        self._period: float = 1.0 / self._order["per_second"]
         try:
             self._connect()
-        except Exception as error:  # whatever the driver raises, the runner is to hear of it
-            self._answer({"failed": f"{type(error).__name__}: {error}"})
+        except StackError as error:
+            self._answer({"failed": str(error)})
             return
-        with open(self._order["path"], "ab", buffering=0) as file, selectors.DefaultSelector() as selector:
+        with (
+            Path(self._order["path"]).open("ab", buffering=0) as file,
+            selectors.DefaultSelector() as selector,
+        ):
             self._channel.setblocking(False)
             selector.register(self._channel, selectors.EVENT_READ)
             self._answer({"ready": True})
@@ -76,21 +81,18 @@ class Poller:
         self._monitor = MONITORS[self._order["engine"]](**self._order["arguments"])
 
     def _poll(self, selector: selectors.BaseSelector, file: BinaryIO) -> None:
+        """Looks when a look is due and hears commands between looks, even where those take all the time."""
         due: float | None = None
         while True:
-            left = None if due is None else due - time.monotonic()
-            if left is None or left > 0:
-                if selector.select(left) and not self._receive():
-                    return
-                if not self._watched:
-                    due = None
-                elif due is None:
-                    due = time.monotonic()
-                continue
-            due = self._look(due, file)
-            # Commands are heard even if the looks take longer than the period.
-            if selector.select(0) and not self._receive():
+            left = None if due is None else max(0.0, due - time.monotonic())
+            if selector.select(left) and not self._receive():
                 return
+            if not self._watched:
+                due = None
+            elif due is None:
+                due = time.monotonic()
+            if due is not None and time.monotonic() >= due:
+                due = self._look(due, file)
 
     def _look(self, due: float, file: BinaryIO) -> float:
         """One look; returns the moment of the next on the same schedule, past moments left out."""
@@ -114,10 +116,10 @@ class Poller:
                 self._connect()
             assert self._monitor is not None
             found = self._monitor.look()
-        except Exception as error:  # the drivers share no base class; the reason goes into the file
+        except StackError as error:
             self._monitor = None
             self._retry_at = now + RECONNECT_SECONDS
-            return f"{type(error).__name__}: {error}"
+            return str(error)
         return {name: _row(found.get(name, _NONE)) for name in sorted(self._watched)}
 
     def _receive(self) -> bool:

@@ -1,6 +1,6 @@
 """Matrices and cells for the tests of this folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def make_cell(
     )
 
 
-def make_matrix(matrix: Mapping[str, Sequence[Any]], **rest: Any) -> MatrixFile:
+def make_matrix(matrix: Mapping[str, Any], **rest: Any) -> MatrixFile:
     """A matrix over two databases, three servers and three connection settings, of which `matrix` picks."""
     content = {
         "name": "example",

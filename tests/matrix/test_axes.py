@@ -12,7 +12,10 @@ from tests.matrix.examples import POSTGRES, age, make_cell, pool
     [
         ("load.users", Parameter("load.users", "load", "", ("users",))),
         ("servers.a.threads", Parameter("servers.a.threads", "servers", "a", ("threads",))),
-        ("connections.p.pool.max_size", Parameter("connections.p.pool.max_size", "connections", "p", ("pool", "max_size"))),
+        (
+            "connections.p.pool.max_size",
+            Parameter("connections.p.pool.max_size", "connections", "p", ("pool", "max_size")),
+        ),
         (
             "databases.pg.settings.a.b",
             Parameter("databases.pg.settings.a.b", "databases", "pg", ("settings", "a.b")),

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ def read(tmp_path: Path, text: str | bytes) -> Document:
 
 def test_plain_data_of_each_kind(tmp_path: Path) -> None:
     text = "a: 1\nb: 0x10\nc: 1.5\nd: true\ne: ~\nf: '1'\ng: [on, 2001-01-01, 10_000]\nh: {i: {}}\n"
-    expected = {
+    expected: dict[str, Any] = {
         "a": 1,
         "b": 16,
         "c": 1.5,
@@ -53,7 +54,10 @@ def test_merge_keys_and_aliases(tmp_path: Path) -> None:
         ("a: 1\nb: 2\na: 3\n", "3:1: found 'a' twice in one mapping; the first is in line 1"),
         ("a: {b: 1, b: 2}\n", "1:11: found 'b' twice in one mapping; the first is in line 1"),
         ("a: [1\nb: 2\n", "2:2: while parsing a flow sequence, expected ',' or ']', but got ':'"),
-        ("a: !!python/object/apply:os.system [ls]\n", "1:4: a: found the tag !!python/object/apply:os.system; tags"),
+        (
+            "a: !!python/object/apply:os.system [ls]\n",
+            "1:4: a: found the tag !!python/object/apply:os.system; tags",
+        ),
         ("a: !mine 1\n", "1:4: a: found the tag !mine; tags are not read"),
         ("a: !!set {x}\n", "1:4: a: found the tag !!set; tags are not read"),
         ("a: !!int x\n", "1:4: a: found 'x', which is no whole number"),
@@ -67,6 +71,10 @@ def test_merge_keys_and_aliases(tmp_path: Path) -> None:
         ("a: b\x01\n", "1:5: found a control character: U+0001"),
         (b"a: 1\nb: caf\xe9\n", "2:7: not UTF-8: found byte 0xe9; save the file as UTF-8"),
         ("[" * 3000, "1:1: nested too deeply"),
+        ('a: "\\Uffffffff"\n', "1:1: no valid YAML: Python int too large"),
+        ("%YAML 1.3\n--- a\n", "1:1: no valid YAML: version minor part"),
+        ('a: "\\ud800"\n', "1:4: a: found '\\ud800', which is no text"),
+        ('"\\ud800": a\n', "1:1: found '\\ud800' as a key"),
         ("a: *nothing\n", "1:4: found undefined alias 'nothing'"),
     ],
 )
@@ -91,7 +99,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "matrix.yaml").write_text("a: 1")
     with pytest.raises(UsageError, match=r"there is no such file; did you mean 'matrix.yaml'\?"):
         read_document(tmp_path / "matrx.yaml")
-    with pytest.raises(UsageError, match="there is no such file$"):
+    with pytest.raises(UsageError, match=r"there is no such file$"):
         read_document(tmp_path / "nowhere" / "matrix.yaml")
     with pytest.raises(UsageError, match="this is a folder"):
         read_document(tmp_path)

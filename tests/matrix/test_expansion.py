@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import UsageError
-from runner.matrix.cells import Cell
+from runner.matrix.cells import Cell, SkippedCell
 from runner.matrix.expansion import EXCLUDED, MOST_CELLS, Expansion, expand
 from tests.matrix.examples import make_matrix
 
@@ -31,7 +31,9 @@ def test_the_product_in_the_order_of_the_file() -> None:
         "pg-uwsgi-forever",
         "pg-uwsgi-pooled",
     ]
-    turned = make_matrix({"connection": ["forever", "per-request"], "server": ["uwsgi", "sync"], "database": ["pg"]})
+    turned = make_matrix(
+        {"connection": ["forever", "per-request"], "server": ["uwsgi", "sync"], "database": ["pg"]}
+    )
     assert [cell.id for cell in expand(turned).cells] == [
         "pg-uwsgi-forever",
         "pg-sync-forever",
@@ -54,7 +56,12 @@ def test_a_server_parameter_varies_the_cells_of_that_server_alone() -> None:
 
 
 def test_a_parameter_before_the_axis_of_its_definition() -> None:
-    matrix = {"servers.uwsgi.threads": [1, 2], "database": ["pg"], "server": ["sync", "uwsgi"], "connection": ["forever"]}
+    matrix = {
+        "servers.uwsgi.threads": [1, 2],
+        "database": ["pg"],
+        "server": ["sync", "uwsgi"],
+        "connection": ["forever"],
+    }
     assert [cell.id for cell in expand(make_matrix(matrix)).cells] == [
         "pg-sync-forever",
         "pg-uwsgi-forever-threads-1",
@@ -114,7 +121,10 @@ def test_a_whole_definition_is_validated_again() -> None:
 def test_excluded_and_impossible_cells_are_listed() -> None:
     expansion = expanded(
         {"database": ["pg", "my"]},
-        exclude=[{"server": "sync", "connection": ["forever", "pooled"]}, {"database": "my", "server": "sync"}],
+        exclude=[
+            {"server": "sync", "connection": ["forever", "pooled"]},
+            {"database": "my", "server": "sync"},
+        ],
     )
     reasons = {cell.id: cell.reason for cell in expansion.skipped}
     assert set(reasons) == {
@@ -165,7 +175,9 @@ def test_a_reference_with_variants_is_the_first_of_them() -> None:
 
 def test_too_many_cells_are_counted_and_not_made() -> None:
     numbers = list(range(1, 1001))
-    matrix = make_matrix({**NAMES, "load.users": numbers, "load.windows": numbers, "servers.uwsgi.threads": numbers[:256]})
+    matrix = make_matrix(
+        {**NAMES, "load.users": numbers, "load.windows": numbers, "servers.uwsgi.threads": numbers[:256]}
+    )
     with pytest.raises(UsageError, match=r"771,000,000 cells; at most 2,000 are taken"):
         expand(matrix)
     with pytest.raises(UsageError, match="6 cells; at most 5"):
@@ -176,7 +188,9 @@ def test_too_many_cells_are_counted_and_not_made() -> None:
 def test_equal_ids_are_refused() -> None:
     servers = {"a_b": {"kind": "uwsgi"}, "a-b": {"kind": "uwsgi"}}
     matrix = make_matrix({**NAMES, "server": ["a_b", "a-b"]}, servers=servers)
-    with pytest.raises(UsageError, match="2 cells would have the id 'pg-a-b-per-request': .*a_b.* and .*a-b.*Rename"):
+    with pytest.raises(
+        UsageError, match=r"2 cells would have the id 'pg-a-b-per-request': .*a_b.* and .*a-b.*Rename"
+    ):
         expand(matrix)
 
 
@@ -209,7 +223,7 @@ def subsets(values: list[Any]) -> st.SearchStrategy[list[Any]]:
 )
 def test_ids_counts_and_order(axes: dict[str, list[Any]]) -> None:
     expansion = expand(make_matrix(axes))
-    cells = [*expansion.cells, *expansion.skipped]
+    cells: list[Cell | SkippedCell] = [*expansion.cells, *expansion.skipped]
     ids = [cell.id for cell in cells]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", cell_id) for cell_id in ids)
@@ -217,7 +231,10 @@ def test_ids_counts_and_order(axes: dict[str, list[Any]]) -> None:
     connections = 2 + len(axes.get("connections.pooled.pool.max_size", [0]))
     loads = len(axes.get("load.users", [0])) * len(axes.get("load.keep_alive", [0]))
     assert len(cells) == len(axes["database"]) * servers * connections * loads
-    places = [[values.index(c.axes[axis]) if axis in c.axes else -1 for axis, values in axes.items()] for c in expansion.cells]
+    places = [
+        [values.index(c.axes[axis]) if axis in c.axes else -1 for axis, values in axes.items()]
+        for c in expansion.cells
+    ]
     assert places == sorted(places)
     known = by_id(expansion)
     for cell in expansion.cells:

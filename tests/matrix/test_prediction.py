@@ -87,35 +87,163 @@ def test_measured_gthread_with_idle_worker() -> None:
 BOUNDS = [
     # one connection a request
     (POSTGRES, SYNC, age(0), {}, (1, 4), (0, 0), "4 processes, only while a request lasts"),
-    (POSTGRES, UWSGI, age(0), {}, (1, 16), (0, 0), "4 processes × 4 threads = 16, only while a request lasts"),
-    (POSTGRES, UWSGI, age(0), {"users": 3}, (1, 6), (0, 0), "3 clients × 2 (the last request's may still be closing) = 6, only"),
+    (
+        POSTGRES,
+        UWSGI,
+        age(0),
+        {},
+        (1, 16),
+        (0, 0),
+        "4 processes × 4 threads = 16, only while a request lasts",
+    ),
+    (
+        POSTGRES,
+        UWSGI,
+        age(0),
+        {"users": 3},
+        (1, 6),
+        (0, 0),
+        "3 clients × 2 (the last request's may still be closing) = 6, only",
+    ),
     (POSTGRES, GTHREAD, age(0), {"users": 3}, (1, 3), (0, 0), "3 clients, only while a request lasts"),
     (POSTGRES, GTHREAD, age(0), {"users": 3, **NO_KEEP_ALIVE}, (1, 6), (0, 0), "3 clients × 2"),
     (POSTGRES, GEVENT, age(0), {}, (1, 16), (0, 0), "16 clients, only while a request lasts"),
     (POSTGRES, GEVENT, age(0), NO_KEEP_ALIVE, (1, 32), (0, 0), "16 clients × 2"),
-    (POSTGRES, {**GEVENT, "worker_connections": 3}, age(0), {}, (1, 6), (0, 0), "2 processes × 3 clients = 6, only"),
+    (
+        POSTGRES,
+        {**GEVENT, "worker_connections": 3},
+        age(0),
+        {},
+        (1, 6),
+        (0, 0),
+        "2 processes × 3 clients = 6, only",
+    ),
     # a driver that blocks its worker
-    (MYSQL, GEVENT, age(0), {}, (1, 16), (0, 0), "16 clients, only while a request lasts; about 2, since a query blocks its whole"),
-    (PSYCOPG2, GEVENT, age(0), {}, (1, 16), (0, 0), "16 clients, only while a request lasts; about 2, since a query blocks its whole"),
+    (
+        MYSQL,
+        GEVENT,
+        age(0),
+        {},
+        (1, 16),
+        (0, 0),
+        "16 clients, only while a request lasts; about 2, since a query blocks its whole",
+    ),
+    (
+        PSYCOPG2,
+        GEVENT,
+        age(0),
+        {},
+        (1, 16),
+        (0, 0),
+        "16 clients, only while a request lasts; about 2, since a query blocks its whole",
+    ),
     # persistent connections
     (POSTGRES, SYNC, age(None), {}, (4, 4), (4, 4), "4 processes, each keeps its own"),
     (POSTGRES, {**SYNC, "workers": 1}, age(None), {}, (1, 1), (1, 1), "1 process, each keeps its own"),
-    (POSTGRES, UWSGI, age(60), {}, (4, 16), (4, 16), "4 processes × 4 threads = 16, each thread keeps its own"),
-    (POSTGRES, UWSGI, age(60), {"users": 2}, (1, 16), (1, 16), "each thread keeps its own; fewer where workers get no client"),
-    (MYSQL, GTHREAD, age(60), {}, (1, 16), (1, 16), "each thread keeps its own; fewer where workers get no client"),
-    (MYSQL, GTHREAD, age(60), NO_KEEP_ALIVE, (4, 16), (4, 16), "4 processes × 4 threads = 16, each thread keeps its own"),
+    (
+        POSTGRES,
+        UWSGI,
+        age(60),
+        {},
+        (4, 16),
+        (4, 16),
+        "4 processes × 4 threads = 16, each thread keeps its own",
+    ),
+    (
+        POSTGRES,
+        UWSGI,
+        age(60),
+        {"users": 2},
+        (1, 16),
+        (1, 16),
+        "each thread keeps its own; fewer where workers get no client",
+    ),
+    (
+        MYSQL,
+        GTHREAD,
+        age(60),
+        {},
+        (1, 16),
+        (1, 16),
+        "each thread keeps its own; fewer where workers get no client",
+    ),
+    (
+        MYSQL,
+        GTHREAD,
+        age(60),
+        NO_KEEP_ALIVE,
+        (4, 16),
+        (4, 16),
+        "4 processes × 4 threads = 16, each thread keeps its own",
+    ),
     (MYSQL, GEVENT, age(None), {}, (1, 16), (0, 16), "16 clients kept alive, each keeps its own"),
-    (POSTGRES, {**GEVENT, "worker_connections": 3}, age(None), {}, (1, 6), (0, 6), "2 processes × 3 clients = 6, each keeps its own"),
-    (MYSQL, GEVENT, age(None), NO_KEEP_ALIVE, (1, None), (0, None), "without bound: each request's greenlet leaves a connection"),
+    (
+        POSTGRES,
+        {**GEVENT, "worker_connections": 3},
+        age(None),
+        {},
+        (1, 6),
+        (0, 6),
+        "2 processes × 3 clients = 6, each keeps its own",
+    ),
+    (
+        MYSQL,
+        GEVENT,
+        age(None),
+        NO_KEEP_ALIVE,
+        (1, None),
+        (0, None),
+        "without bound: each request's greenlet leaves a connection",
+    ),
     # pools
     (POSTGRES, UWSGI, pool(), {}, (16, 16), (16, 16), "4 processes × max_size 4 = 16"),
-    (POSTGRES, SYNC, pool(min_size=2, max_size=8), {}, (8, 12), (8, 12), "4 processes × 3 (min_size + 1) = 12"),
+    (
+        POSTGRES,
+        SYNC,
+        pool(min_size=2, max_size=8),
+        {},
+        (8, 12),
+        (8, 12),
+        "4 processes × 3 (min_size + 1) = 12",
+    ),
     (POSTGRES, SYNC, pool(min_size=0, max_size=8), {}, (4, 4), (4, 4), "4 processes × 1 (min_size + 1) = 4"),
-    (POSTGRES, UWSGI, pool(min_size=1, max_size=8), {}, (4, 16), (4, 16), "4 processes × 4 threads at once = 16"),
-    (POSTGRES, GTHREAD, pool(min_size=1, max_size=8), {"users": 3}, (1, 12), (1, 12), "4 processes × 3 requests at once = 12; fewer"),
-    (POSTGRES, GEVENT, pool(min_size=4, max_size=4), {}, (4, 8), (4, 8), "2 processes × max_size 4 = 8; fewer where workers get"),
-    (POSTGRES, GEVENT, pool(min_size=1, max_size=100), {}, (1, 32), (1, 32), "2 processes × 16 requests at once = 32; fewer"),
-]  # fmt: skip
+    (
+        POSTGRES,
+        UWSGI,
+        pool(min_size=1, max_size=8),
+        {},
+        (4, 16),
+        (4, 16),
+        "4 processes × 4 threads at once = 16",
+    ),
+    (
+        POSTGRES,
+        GTHREAD,
+        pool(min_size=1, max_size=8),
+        {"users": 3},
+        (1, 12),
+        (1, 12),
+        "4 processes × 3 requests at once = 12; fewer",
+    ),
+    (
+        POSTGRES,
+        GEVENT,
+        pool(min_size=4, max_size=4),
+        {},
+        (4, 8),
+        (4, 8),
+        "2 processes × max_size 4 = 8; fewer where workers get",
+    ),
+    (
+        POSTGRES,
+        GEVENT,
+        pool(min_size=1, max_size=100),
+        {},
+        (1, 32),
+        (1, 32),
+        "2 processes × 16 requests at once = 32; fewer",
+    ),
+]
 
 
 @pytest.mark.parametrize(("database", "server", "connection", "load", "peak", "lingering", "formula"), BOUNDS)
@@ -141,7 +269,8 @@ def test_opened_with_each_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "opened", "least_left"), [(None, 16, 4), (60, 16, 4), (7, 16, 4), (6, 32, 0), (2, 64, 0), (1, 112, 0)]
+    ("seconds", "opened", "least_left"),
+    [(None, 16, 4), (60, 16, 4), (7, 16, 4), (6, 32, 0), (2, 64, 0), (1, 112, 0)],
 )
 def test_opened_again_when_too_old(seconds: int | None, opened: int, least_left: int) -> None:
     prediction = predicted(POSTGRES, UWSGI, age(seconds), count="4s", idle="2s")
@@ -153,7 +282,10 @@ def test_opened_again_when_too_old(seconds: int | None, opened: int, least_left:
 def test_the_harness_leaves_connections_behind_in_greenlets() -> None:
     prediction = predicted(POSTGRES, GEVENT, age(None), checks=5)
     assert (prediction.max, prediction.opened_max) == (21, 21)
-    assert prediction.formula == "16 clients kept alive, each keeps its own + 5 that the harness's checks may leave"
+    assert (
+        prediction.formula
+        == "16 clients kept alive, each keeps its own + 5 that the harness's checks may leave"
+    )
     assert predicted(POSTGRES, UWSGI, age(None), checks=5) == predicted(POSTGRES, UWSGI, age(None))
 
 
@@ -217,7 +349,9 @@ def test_opened_may_be_bounded_altogether() -> None:
 @given(
     database=st.sampled_from([POSTGRES, MYSQL, PSYCOPG2]),
     server=st.sampled_from([SYNC, GTHREAD, GEVENT, UWSGI]),
-    connection=st.sampled_from([age(0), age(1), age(60), age(None), pool(min_size=0, max_size=3), pool(min_size=2)]),
+    connection=st.sampled_from(
+        [age(0), age(1), age(60), age(None), pool(min_size=0, max_size=3), pool(min_size=2)]
+    ),
     users=st.integers(1, 300),
     keep_alive=st.booleans(),
     limit=st.integers(10, 400),
@@ -225,7 +359,9 @@ def test_opened_may_be_bounded_altogether() -> None:
 def test_bounds_are_in_order(
     database: Any, server: Any, connection: Any, users: int, keep_alive: bool, limit: int
 ) -> None:
-    cell = make_cell({**database, "max_connections": limit}, server, connection, users=users, keep_alive=keep_alive)
+    cell = make_cell(
+        {**database, "max_connections": limit}, server, connection, users=users, keep_alive=keep_alive
+    )
     prediction = predict(cell)
     usable = usable_connections(cell.database)
     assert 1 <= prediction.min <= (usable if prediction.max is None else prediction.max) <= usable

@@ -16,17 +16,37 @@ def reason(database: dict[str, Any], server: dict[str, Any], connection: dict[st
 @pytest.mark.parametrize(
     ("database", "server", "connection", "words"),
     [
-        (MYSQL, SYNC, pool(), "Django's native pool is PostgreSQL's alone: on MySQL and MariaDB the first query is a TypeError"),
-        (PSYCOPG2, SYNC, pool(), "native pool needs psycopg 3: with psycopg2 the first query is an ImproperlyConfigured"),
+        (
+            MYSQL,
+            SYNC,
+            pool(),
+            "Django's native pool is PostgreSQL's alone: on MySQL and MariaDB the first query is a TypeError",
+        ),
+        (
+            PSYCOPG2,
+            SYNC,
+            pool(),
+            "native pool needs psycopg 3: with psycopg2 the first query is an ImproperlyConfigured",
+        ),
         (POSTGRES, SYNC, {**pool(), **age(60)}, "a pool needs conn_max_age 0, not 60: "),
         (POSTGRES, SYNC, {**pool(), **age(None)}, "a pool needs conn_max_age 0, not null: "),
-        (POSTGRES, SYNC, pool(min_size=5, max_size=4), "max_size 4 is below min_size 5: the first query is a ValueError"),
-        (POSTGRES, SYNC, pool(max_size=3), "max_size 3 is below min_size 4 (its default): the first query is a ValueError"),
+        (
+            POSTGRES,
+            SYNC,
+            pool(min_size=5, max_size=4),
+            "max_size 4 is below min_size 5: the first query is a ValueError",
+        ),
+        (
+            POSTGRES,
+            SYNC,
+            pool(max_size=3),
+            "max_size 3 is below min_size 4 (its default): the first query is a ValueError",
+        ),
         (POSTGRES, SYNC, pool(min_size=0), "min_size 0 needs a max_size"),
         (POSTGRES, GREEN, age(0), "psycogreen is for psycopg2: psycopg 3 gives way"),
         (MYSQL, GREEN, age(0), "psycogreen is for psycopg2: it does nothing for mysqlclient"),
     ],
-)  # fmt: skip
+)
 def test_impossible(database: Any, server: Any, connection: Any, words: str) -> None:
     found = reason(database, server, connection)
     assert found is not None

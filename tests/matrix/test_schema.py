@@ -24,7 +24,11 @@ def test_it_describes_the_file_as_it_is_written() -> None:
     schema = json_schema()
     assert set(schema["properties"]["expect"]["items"]["properties"]) == {"where", *METRICS}
     load = schema["$defs"]["LoadSpec"]["properties"]
-    assert load["count"] == {"type": "string", "pattern": r"^ *[0-9]+(\.[0-9]+)? *(ms|s|m) *$", "default": "4s"}
+    assert load["count"] == {
+        "type": "string",
+        "pattern": r"^ *[0-9]+(\.[0-9]+)? *(ms|s|m) *$",
+        "default": "4s",
+    }
     assert schema["$defs"]["UwsgiSpec"]["required"] == ["kind"]
     assert schema["$defs"]["PostgresSpec"]["required"] == ["engine"]
 

@@ -1,12 +1,15 @@
 """The databases that connbench knows: one row a database."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Union
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from runner.stacks.databases.base import Database, DatabaseSpec, Monitor
-from runner.stacks.databases.mysql import MySQL, MySQLMonitor, MySQLSpec
+from runner.stacks.databases.mysql import MySQL, MySQLSpec
+from runner.stacks.databases.mysql_monitor import MySQLMonitor
 from runner.stacks.databases.postgres import Postgres, PostgresMonitor, PostgresSpec
 
 _ROWS: tuple[tuple[str, type[DatabaseSpec], type[Database], type[Monitor]], ...] = (
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     AnyDatabaseSpec = DatabaseSpec
 else:
     #: What a matrix may say of a database; the engine decides which of the specs it is.
-    AnyDatabaseSpec = Annotated[Union[tuple(spec for _, spec, _, _ in _ROWS)], Field(discriminator="engine")]
+    AnyDatabaseSpec = Annotated[reduce(or_, (spec for _, spec, _, _ in _ROWS)), Field(discriminator="engine")]
 
 
 def make_database(spec: DatabaseSpec) -> Database:

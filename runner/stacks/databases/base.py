@@ -2,17 +2,16 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from runner.errors import StackError
 from runner.models import Strict
 from runner.provision.native import NativeProvider
-from runner.provision.service import Address, Service
+from runner.provision.service import Service
 
 
 class DatabaseSpec(Strict):
@@ -20,13 +19,14 @@ class DatabaseSpec(Strict):
 
     engine: str
     driver: str
-    max_connections: int = Field(default=200, ge=10, le=10_000)
+    #: A group's stacks share one server: unless a matrix asks for a limit, there is room for all of them.
+    max_connections: int = Field(default=1000, ge=10, le=10_000)
     # Server settings on top of the harness's own, by the server's names.
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     @property
     def environment(self) -> str:
-        """Which locked set of packages an app with this driver runs in: psycopg2 needs one without psycopg 3."""
+        """The locked set of packages that an app with this driver runs in: psycopg2 wants no psycopg 3."""
         return "psycopg2" if self.driver == "psycopg2" else "psycopg3"
 
     @property
@@ -37,7 +37,7 @@ class DatabaseSpec(Strict):
 
 @dataclass(frozen=True)
 class Account:
-    """One attempt's own database and the user that owns it, so that the server's books tell attempts apart."""
+    """One attempt's own database and the user that owns it: the server's books tell attempts apart."""
 
     database: str
     user: str
@@ -103,7 +103,10 @@ class Reading:
 
 
 class Monitor(ABC):
-    """A connection of the harness's own that looks at sessions; it lives in the sampler's process."""
+    """A connection of the harness's own that looks at sessions; it lives in the sampler's process.
+
+    Where it cannot connect, or its connection is cut, it raises StackError and is of no more use.
+    """
 
     @abstractmethod
     def look(self) -> Mapping[str, Reading]:
@@ -118,24 +121,19 @@ class Monitor(ABC):
 HARNESS_SESSIONS = 2
 # MySQL's limit on the name of a user, in characters; the other limits are wider.
 ACCOUNT_NAME_LENGTH = 32
-START_TRIES = 3
 
 
 def account_name(name: str) -> str:
-    """`name`, or where a server would not take it as a user's name, its beginning with a hash of the whole."""
+    """`name`, or its beginning with a hash of the whole where a server would not take it for a user."""
     if len(name) <= ACCOUNT_NAME_LENGTH and name.isascii():
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{name.encode('ascii', 'replace').decode()[: ACCOUNT_NAME_LENGTH - 9]}-{digest}"
 
 
-def setting_text(value: str | int | float | bool) -> str:
+def setting_text(value: str | float | bool) -> str:
     """A setting's value as servers spell it."""
     return ("on" if value else "off") if isinstance(value, bool) else str(value)
-
-
-class PortTaken(StackError):
-    """Another process took the port between its choice and the server's start."""
 
 
 class Database(ABC):
@@ -154,22 +152,15 @@ class Database(ABC):
 
     @classmethod
     @abstractmethod
-    def missing_programs(cls) -> Sequence[str]:
-        """What this machine lacks to start such a server."""
-
-    @classmethod
-    @abstractmethod
-    def installed_version(cls) -> str:
-        """What would be started, as `product`; EnvironmentUnfit if nothing is installed."""
-
-    @classmethod
-    @abstractmethod
     def installed(cls) -> str:
         """The server that this machine has, with its version; EnvironmentUnfit where it has none."""
 
     @abstractmethod
     def start(self, provider: NativeProvider, name: str, log_folder: Path) -> None:
-        """Initialises a data folder, starts the server, proves that it is ours, opens the harness's connection."""
+        """Makes a data folder, starts the server, connects to it and proves that it is ours.
+
+        EnvironmentUnfit where its programs are missing, StackError with the log's tail where it does not come up.
+        """
 
     @abstractmethod
     def create_empty(self, name: str) -> Account:

@@ -1,26 +1,24 @@
 """A private PostgreSQL server."""
 
-import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import psycopg
 from psycopg import sql
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import Command, NativeProvider, run_command
-from runner.provision.service import Address, Service
+from runner.provision.native import Command, NativeProvider, NativeService, run_command
+from runner.provision.service import Address
 from runner.sampling import wire
 from runner.stacks.databases import postgres_log
 from runner.stacks.databases.base import (
     HARNESS_SESSIONS,
-    START_TRIES,
     Account,
     Books,
     Database,
@@ -28,11 +26,13 @@ from runner.stacks.databases.base import (
     Monitor,
     Peak,
     PeakMark,
-    PortTaken,
     Reading,
     account_name,
     setting_text,
 )
+from runner.stacks.databases.starting import Starter, hand_over, prove_identity
+
+Session: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
 ADMIN = "connbench"
 # The harness's own sessions live in this database, where no account's session can.
@@ -95,86 +95,56 @@ class Postgres(Database):
     @classmethod
     def installed(cls) -> str:
         program = Command([str(find_binaries() / "postgres"), "--version"])
-        return run_command(program, limit=10, what="postgres --version").strip()
+        return run_command(program, limit=waiting.VERSION_COMMAND, what="postgres --version").strip()
 
     def start(self, provider: NativeProvider, name: str, log_folder: Path) -> None:
         binaries = find_binaries()
         folder = provider.private_folder(name, unprivileged=True)
-        data = folder / "data"
-        self._initialise(binaries, folder, data)
-        wanted = {
+        self._data = folder / "data"
+        self._initialise(binaries, folder)
+        self.applied_settings = {
             **SETTINGS,
             "max_connections": str(self.spec.max_connections + HARNESS_SESSIONS),
             **{key: setting_text(value) for key, value in self.spec.settings.items()},
         }
-        self.applied_settings = wanted
-        for attempt in range(1, START_TRIES + 1):
-            log_path = log_folder / (f"{name}.log" if attempt == 1 else f"{name}-{attempt}.log")
-            try:
-                self._start_once(provider, name, binaries / "postgres", data, log_path)
-                return
-            except PortTaken:
-                if attempt == START_TRIES:
-                    raise
 
-    def _initialise(self, binaries: Path, folder: Path, data: Path) -> None:
+        def command(address: Address) -> Command:
+            argv = [str(binaries / "postgres"), "-D", str(self._data), "-p", str(address.port)]
+            for key, value in self.applied_settings.items():
+                argv += ["-c", f"{key}={value}"]
+            return Command(argv)
+
+        starter = Starter(provider, name, log_folder)
+        self.service, self._admin = starter.start(command, self._connect, psycopg.OperationalError)
+        self._log = postgres_log.ConnectionLog(self.service.log_path)
+        self.product = "PostgreSQL " + self._value("SHOW server_version").split(maxsplit=1)[0]
+
+    def _initialise(self, binaries: Path, folder: Path) -> None:
         secret = folder / "secret"
-        secret.write_text(self._password)
-        owner = folder.stat()
-        os.chown(secret, owner.st_uid, owner.st_gid)
-        secret.chmod(0o600)
-        argv = [str(binaries / "initdb"), "--pgdata", str(data), "--username", ADMIN, "--pwfile", str(secret)]
+        hand_over(secret, self._password)
+        argv = [
+            str(binaries / "initdb"),
+            "--pgdata",
+            str(self._data),
+            "--username",
+            ADMIN,
+            "--pwfile",
+            str(secret),
+        ]
         argv += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]
         command = Command(argv, cwd=folder)
         run_command(command, limit=waiting.DATABASE_START, what="PostgreSQL's initdb", unprivileged=True)
         secret.unlink()
 
-    def _start_once(self, provider: NativeProvider, name: str, program: Path, data: Path, log_path: Path) -> None:
-        address = provider.free_address()
-        argv = [str(program), "-D", str(data), "-p", str(address.port)]
-        for key, value in self.applied_settings.items():
-            argv += ["-c", f"{key}={value}"]
-        service = provider.start(name, Command(argv), address, log_path, unprivileged=True)
+    def _connect(self, service: NativeService) -> Session:
+        session = connect(service.address, HOME, ADMIN, self._password)
         try:
-            self._admin = self._wait_until_ready(service)
-            self._prove_identity(data)
+            row = session.execute("SHOW data_directory").fetchone()
+            prove_identity("" if row is None else str(row[0]), self._data)
         except BaseException:
-            provider.stop(service)
+            session.close()
             raise
-        self.service = service
-        self._log = postgres_log.ConnectionLog(log_path)
-        self.product = "PostgreSQL " + self._value("SHOW server_version").split()[0]
-
-    def _wait_until_ready(self, service: Service) -> "psycopg.Connection[tuple[Any, ...]]":
-        last = "it did not answer"
-
-        def probe() -> "psycopg.Connection[tuple[Any, ...]] | None":
-            nonlocal last
-            if not service.alive():
-                tail = service.log_tail()
-                if "could not bind" in tail and "in use" in tail:
-                    raise PortTaken(f"{service.name}: every port that was tried was taken by another process:\n{tail}")
-                raise StackError(f"{service.name} (PostgreSQL) ended while starting; its log says:\n{tail}")
-            try:
-                return connect(service.address, HOME, ADMIN, self._password)
-            except psycopg.OperationalError as error:
-                last = str(error).strip()
-                return None
-
-        found = waiting.wait_for(probe, waiting.DATABASE_START)
-        if found is None:
-            raise StackError(
-                f"{service.name} (PostgreSQL) was not ready after {waiting.DATABASE_START:.0f} s ({last}); "
-                f"its log says:\n{service.log_tail()}"
-            )
-        return found
-
-    def _prove_identity(self, data: Path) -> None:
-        """A server that answers on our port is ours only if it says that it lives in our folder."""
-        found = self._value("SHOW data_directory")
-        if Path(found).resolve() != data.resolve():
-            self._admin.close()
-            raise StackError(f"the server that answered lives in {found}, not in {data}: it is not ours")
+        return session
 
     def close(self) -> None:
         for mark in self._marks.values():
@@ -192,7 +162,9 @@ class Postgres(Database):
             visit.execute("VACUUM (FREEZE, ANALYZE)")
         self._wait_until_left(account)
         database = sql.Identifier(account.database)
-        self._admin.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true").format(database))
+        self._admin.execute(
+            sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true").format(database)
+        )
         self._admin.execute("CHECKPOINT")
         self._template = account
 
@@ -231,22 +203,24 @@ class Postgres(Database):
         assert row is not None
         return int(row[0])
 
-    def _visit(self, account: Account) -> "psycopg.Connection[tuple[Any, ...]]":
+    def _visit(self, account: Account) -> Session:
         return connect(self.service.address, account.database, ADMIN, self._password)
 
     def _wait_until_left(self, account: Account) -> None:
         """A database with a session in it can be neither a template nor copied."""
         gone = waiting.wait_for(lambda: self._sessions(account) == 0 or None, waiting.STATISTICS_SETTLE)
         if gone is None:
-            raise StackError(f"{account.database} still has {self._sessions(account)} sessions: it cannot be a template")
+            raise StackError(
+                f"{account.database} still has {self._sessions(account)} sessions: it cannot be a template"
+            )
 
     # --- books ---
 
     def books(self, account: Account) -> Books:
-        """`transactions` lacks what an open session did since it last reported: at most one second of its work.
+        """`transactions` lacks what an open session did since it last reported: up to a second of its work.
 
         A session reports when it falls idle, at most once a second, and then not before ten seconds of idleness
-        (PGSTAT_MIN_INTERVAL and PGSTAT_IDLE_INTERVAL in the server's pgstat.c), and when it ends.
+        (PGSTAT_MIN_INTERVAL, PGSTAT_IDLE_INTERVAL in the server's pgstat.c), and when it ends.
         """
         deadline = time.monotonic() + waiting.STATISTICS_SETTLE
         while True:
@@ -306,18 +280,21 @@ _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
 _PORTS = "SELECT client_port FROM pg_stat_activity WHERE datname = %s AND client_port > 0"
 _BOOKS = """
     SELECT sessions, xact_commit + xact_rollback,
-           ARRAY(SELECT client_port FROM pg_stat_activity a WHERE a.datname = d.datname AND a.backend_type = 'client backend')
+           ARRAY(SELECT client_port FROM pg_stat_activity a
+                 WHERE a.datname = d.datname AND a.backend_type = 'client backend')
     FROM pg_stat_database d WHERE datname = %s
 """
 _LOOK = """
     SELECT datname,
-           count(*) FILTER (WHERE state IN ('active', 'fastpath function call') AND wait_event_type IS DISTINCT FROM 'Lock'),
+           count(*) FILTER (WHERE running AND NOT blocked),
            count(*) FILTER (WHERE state = 'idle'),
            count(*) FILTER (WHERE state LIKE 'idle in transaction%'),
-           count(*) FILTER (WHERE state IN ('active', 'fastpath function call') AND wait_event_type = 'Lock'),
+           count(*) FILTER (WHERE running AND blocked),
            count(*)
-    FROM pg_stat_activity
-    WHERE backend_type = 'client backend' AND usename IS DISTINCT FROM 'connbench'
+    FROM (SELECT datname, state, state IN ('active', 'fastpath function call') AS running,
+                 coalesce(wait_event_type = 'Lock', false) AS blocked
+          FROM pg_stat_activity
+          WHERE backend_type = 'client backend' AND usename <> 'connbench' AND datname IS NOT NULL) s
     GROUP BY datname
 """
 
@@ -326,19 +303,25 @@ class PostgresMonitor(Monitor):
     """Looks at `pg_stat_activity` through a session in the harness's own database."""
 
     def __init__(self, host: str, port: int, password: str) -> None:
-        self._connection = connect(Address(host, port), HOME, ADMIN, password)
+        try:
+            self._connection = connect(Address(host, port), HOME, ADMIN, password)
+        except psycopg.Error as error:
+            raise StackError(f"the sampler could not connect: {error}") from error
         # Planned once: the statement is the same each time.
         self._connection.prepare_threshold = 0
 
     def look(self) -> Mapping[str, Reading]:
-        rows = self._connection.execute(_LOOK).fetchall()
-        return {str(row[0]): Reading(*row[1:]) for row in rows if row[0] is not None}
+        try:
+            rows = self._connection.execute(_LOOK).fetchall()
+        except psycopg.Error as error:
+            raise StackError(f"the sampler's connection failed: {error}") from error
+        return {str(row[0]): Reading(*row[1:]) for row in rows}
 
     def close(self) -> None:
         self._connection.close()
 
 
-def connect(address: Address, database: str, user: str, password: str) -> "psycopg.Connection[tuple[Any, ...]]":
+def connect(address: Address, database: str, user: str, password: str) -> Session:
     """A session of the harness's own: every statement its own transaction."""
     return psycopg.connect(
         host=address.host,
@@ -354,7 +337,7 @@ def connect(address: Address, database: str, user: str, password: str) -> "psyco
 
 
 def find_binaries() -> Path:
-    """The folder of the server's programs: that of the PATH, or the newest of Debian's, or that of pg_config."""
+    """The folder of the server's programs: by the PATH, else the newest of Debian's, else by pg_config."""
     on_path = shutil.which("postgres")
     if on_path is not None and shutil.which("initdb") is not None:
         return Path(on_path).resolve().parent
@@ -362,7 +345,11 @@ def find_binaries() -> Path:
     if debian:
         return debian[-1].parent
     if shutil.which("pg_config") is not None:
-        folder = Path(run_command(Command(["pg_config", "--bindir"]), limit=10, what="pg_config").strip())
+        folder = Path(
+            run_command(
+                Command(["pg_config", "--bindir"]), limit=waiting.VERSION_COMMAND, what="pg_config"
+            ).strip()
+        )
         if (folder / "initdb").exists():
             return folder
     raise EnvironmentUnfit(f"PostgreSQL's server is not installed (no initdb was found): {INSTALL}")

@@ -1,4 +1,4 @@
-"""PostgreSQL's connection log as a book: who was let in, who was turned away, who has gone, in the server's order."""
+"""PostgreSQL's connection log as a book: who was let in, turned away and gone, in the server's order."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

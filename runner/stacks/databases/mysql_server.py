@@ -1,0 +1,153 @@
+"""MySQL and MariaDB as programs: finding them, their settings, their data folder."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import MySQLdb
+
+from runner import waiting
+from runner.errors import EnvironmentUnfit
+from runner.provision.native import Command, run_command
+
+ADMIN = "connbench"
+INSTALL = "apt-get install mariadb-server"
+
+# The same for each run. Nothing waits for a disk, which the benchmark's machine shares with others; nothing
+# runs by itself in the background of a window; plans do not change under way.
+_SETTINGS = {
+    "bind_address": "127.0.0.1",
+    "skip_networking": "OFF",
+    "skip_name_resolve": "ON",
+    "skip_log_bin": "",
+    "character_set_server": "utf8mb4",
+    "innodb_buffer_pool_size": "256M",
+    "innodb_flush_log_at_trx_commit": "0",
+    "innodb_doublewrite": "OFF",
+    "innodb_stats_auto_recalc": "OFF",
+    # With all pages read, ANALYZE TABLE gives the same figures for each copy of a table of up to 16 MB.
+    "innodb_stats_persistent_sample_pages": "1000",
+    "innodb_buffer_pool_dump_at_shutdown": "OFF",
+    "innodb_buffer_pool_load_at_startup": "OFF",
+    "event_scheduler": "OFF",
+    "thread_cache_size": "100",
+    # Several attempts' tables are open at once, in all their sessions.
+    "table_open_cache": "4000",
+    "table_definition_cache": "2000",
+    # A burst of new connections must wait for the server, not be dropped by the kernel.
+    "back_log": "512",
+    "performance_schema": "ON",
+    "performance_schema_consumer_events_transactions_current": "ON",
+}
+_MARIADB_SETTINGS = {
+    # performance_schema.accounts loses sessions that end at the same instant (2 in 16,000); this is exact.
+    "userstat": "ON",
+    "innodb_log_file_size": "96M",
+}
+_MYSQL_SETTINGS = {
+    "secure_file_priv": "",
+    "mysqlx": "OFF",
+    # As with MariaDB and PostgreSQL, which have no certificate: the loopback interface needs no encryption.
+    "tls_version": "",
+    "innodb_redo_log_capacity": "100M",
+    # SHOW PROCESSLIST without the lock that connecting needs too.
+    "loose_performance_schema_show_processlist": "ON",
+}
+# Counting accounts needs no instrument; that of transactions tells who is idle in one. Together they cost
+# 1 % of a short transaction's time in an interleaved trial, MariaDB's default instruments 16 % of a point query's.
+_INSTRUMENTS = ("%=OFF", "transaction=ON")
+# Statements by account have no other source on MySQL.
+_MYSQL_INSTRUMENTS = ("statement/%=ON",)
+
+
+@dataclass(frozen=True)
+class Product:
+    """An installed server: its program, and what it is with its version."""
+
+    program: Path
+    name: str
+
+    @property
+    def mariadb(self) -> bool:
+        return self.name.startswith("MariaDB")
+
+
+def find_server() -> Product:
+    """MySQL where it is installed, else MariaDB; EnvironmentUnfit where neither is."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/libexec", "/usr/local/mysql/bin"])
+    found = []
+    for name in ("mysqld", "mariadbd"):
+        program = shutil.which(name, path=path)
+        if program is not None:
+            command = Command([program, "--no-defaults", "--version"])
+            text = run_command(command, limit=waiting.VERSION_COMMAND, what=f"{name} --version")
+            version = re.search(r"Ver (\S+)", text)
+            found.append(Product(Path(program), product_name(version[1] if version else "?", text)))
+    if not found:
+        raise EnvironmentUnfit(f"neither MySQL's nor MariaDB's server is installed: {INSTALL}")
+    return min(found, key=lambda product: product.mariadb)
+
+
+def product_name(version: str, comment: str) -> str:
+    """ "MariaDB 10.11.19" from "10.11.19-MariaDB-0+deb12u1", "MySQL 8.4.3" from "8.4.3"."""
+    family = "MariaDB" if "mariadb" in f"{version} {comment}".lower() else "MySQL"
+    return f"{family} {version.split('-', 1)[0]}"
+
+
+def server_settings(product: Product) -> dict[str, str]:
+    """The harness's own settings, by the server's names."""
+    return {**_SETTINGS, **(_MARIADB_SETTINGS if product.mariadb else _MYSQL_SETTINGS)}
+
+
+def server_arguments(product: Product, settings: Mapping[str, str]) -> list[str]:
+    """Settings and instruments as the program takes them."""
+    arguments = [
+        f"--{name}={value}" if name != "skip_log_bin" else "--skip-log-bin"
+        for name, value in settings.items()
+    ]
+    instruments = _INSTRUMENTS if product.mariadb else _INSTRUMENTS + _MYSQL_INSTRUMENTS
+    return arguments + [f"--performance-schema-instrument={instrument}" for instrument in instruments]
+
+
+def initialise(product: Product, data: Path, folder: Path) -> None:
+    """Makes the data folder, as the user that the server will run as."""
+    if product.mariadb:
+        program = shutil.which("mariadb-install-db")
+        if program is None:
+            raise EnvironmentUnfit(f"mariadb-install-db is not installed: {INSTALL}")
+        arguments = [program, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        arguments += [
+            "--innodb-log-file-size=96M",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-doublewrite=OFF",
+        ]
+    else:
+        arguments = [str(product.program), "--no-defaults", "--initialize-insecure", "--secure-file-priv="]
+    command = Command([*arguments, f"--datadir={data}"], cwd=folder)
+    run_command(
+        command, limit=waiting.DATABASE_START, what=f"making {product.name}'s data folder", unprivileged=True
+    )
+
+
+def first_statements(password: str) -> str:
+    """What the server runs before it listens: at no moment is there an account without a password."""
+    return f"""CREATE USER IF NOT EXISTS {ADMIN}@localhost IDENTIFIED BY '{password}';
+GRANT ALL PRIVILEGES ON *.* TO {ADMIN}@localhost WITH GRANT OPTION;
+DROP USER IF EXISTS root@localhost, root@'127.0.0.1', root@'::1';
+"""
+
+
+def connect(socket: Path, password: str) -> Any:
+    """A session of the harness's own, through the server's private socket file."""
+    return MySQLdb.connect(
+        unix_socket=str(socket),
+        user=ADMIN,
+        passwd=password,
+        connect_timeout=5,
+        charset="utf8mb4",
+        autocommit=True,
+    )

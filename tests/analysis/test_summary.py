@@ -1,0 +1,182 @@
+"""A run's folder reduced to its summary."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from runner.analysis.model import Number, Summary
+from runner.analysis.summary import combined_status, number, summarise, write_summary
+from runner.matrix.metrics import METRICS
+from runner.results.schema import AttemptRecord, ErrorKind, Flag, Status, Verdict
+from runner.results.store import RunFolder, read_json
+from tests.synthetic import Model, models, showcase, write_run
+
+
+def altered(model: Model, **changes: Any) -> Model:
+    return dataclasses.replace(model, **changes)
+
+
+def attempt(block: int, status: Status, reason: str = "") -> AttemptRecord:
+    return AttemptRecord(
+        cell="a",
+        block=block,
+        attempt=0,
+        group="g",
+        verdict=Verdict(status=status, reason=reason),
+        started_at="",
+        clock_zero=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([("ok", ""), ("ok", "")], ("ok", "")),
+        ([("ok", ""), ("failed", "no answer")], ("failed", "no answer (block 1)")),
+        ([("failed", "x"), ("failed", "x")], ("failed", "x")),
+        ([("failed", "x"), ("failed", "y"), ("failed", "x")], ("failed", "x (blocks 0, 2); y (block 1)")),
+        ([("invalid", "counts"), ("failed", "x"), ("ok", "")], ("failed", "x (block 1)")),
+        ([("ok", ""), ("invalid", "counts")], ("invalid", "counts (block 1)")),
+    ],
+)
+def test_the_worst_block_names_the_status(
+    verdicts: Sequence[tuple[Status, str]], expected: tuple[str, str]
+) -> None:
+    records = [attempt(block, status, reason) for block, (status, reason) in enumerate(verdicts)]
+    assert combined_status(records, interrupted=False) == expected
+
+
+def test_a_cell_that_never_ran_says_why() -> None:
+    assert combined_status([], interrupted=True) == ("failed", "not run: the run was interrupted")
+    assert combined_status([], interrupted=False) == ("failed", "not run: no attempt was recorded")
+
+
+def test_a_number_is_median_smallest_largest_and_how_many() -> None:
+    assert number(pd.Series([4.0, 1.0, float("nan"), 9.0])) == Number(value=4, low=1, high=9, n=3)
+    assert number(pd.Series([float("nan")])) is None
+
+
+def test_every_metric_that_can_be_bounded_is_a_number_in_the_file(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, models()[:1])
+    write_summary(folder)
+    metrics = json.loads((folder.path / "summary.json").read_text("utf-8"))["cells"][0]["metrics"]
+    for name in METRICS:
+        found = metrics
+        for part in name.split("."):
+            found = found[part]
+        assert set(found) == {"value", "low", "high", "n"}, name
+        assert found["n"] == 3
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    folder = showcase(tmp_path)
+    written = write_summary(folder)
+    read = read_json(folder.path / "summary.json", Summary)
+    assert read.model_dump(mode="json") == written.model_dump(mode="json")
+
+
+def test_figures_come_from_ok_attempts_alone_but_errors_from_all(tmp_path: Path) -> None:
+    broken = altered(
+        models()[0],
+        verdicts={1: Verdict(status="invalid", reason="counts disagree")},
+        errors={"timeout": ErrorKind(count=5, example="after 10 s")},
+    )
+    (cell,) = summarise(write_run(tmp_path, [broken])).cells
+    assert (cell.status, cell.reason) == ("invalid", "counts disagree (block 1)")
+    assert cell.blocks is not None
+    assert (cell.blocks.planned, cell.blocks.run, cell.blocks.ok) == (3, 3, 2)
+    assert cell.metrics is not None
+    assert cell.metrics.throughput_rps is not None
+    assert cell.metrics.throughput_rps.n == 2
+    assert cell.metrics.errors.total == Number(value=5, low=5, high=5, n=3)
+    assert cell.metrics.errors.by_kind["timeout"].count == 15
+
+
+def test_skipped_cells_carry_their_reason_and_no_figures(tmp_path: Path) -> None:
+    skipped = [cell for cell in summarise(showcase(tmp_path)).cells if cell.status == "skipped"]
+    assert len(skipped) == 3
+    assert all("native pool" in cell.reason and cell.metrics is None for cell in skipped)
+
+
+def test_the_prediction_must_hold_in_every_block(tmp_path: Path) -> None:
+    cells = {cell.id: cell for cell in summarise(showcase(tmp_path)).cells}
+    good, bad = (cells[name].metrics for name in ("pg-sync-persistent", "pg-uwsgi-pooled"))
+    assert good is not None
+    assert bad is not None
+    assert (good.connections.as_predicted, good.connections.prediction_note) == (True, "")
+    assert bad.connections.as_predicted is False
+    assert bad.connections.prediction_note.startswith("peak 18 is above 16")
+    assert "blocks 0, 1, 2" in bad.connections.prediction_note
+
+
+def test_a_failed_attempt_without_counts_leaves_the_prediction_open(tmp_path: Path) -> None:
+    down = altered(models()[0], verdicts={0: Verdict(status="failed", reason="did not come up")})
+    (cell,) = summarise(write_run(tmp_path, [down], blocks=1)).cells
+    assert cell.metrics is not None
+    assert cell.metrics.connections.as_predicted is None
+    assert cell.metrics.connections.predicted.max == 4
+    assert cell.metrics.throughput_rps is None
+
+
+def test_flags_name_their_blocks(tmp_path: Path) -> None:
+    flagged = altered(models()[0], flags=(Flag(code="sampler-late", text="7 % late"),))
+    (cell,) = summarise(write_run(tmp_path, [flagged], blocks=2)).cells
+    assert [(flag.code, list(flag.blocks)) for flag in cell.flags] == [("sampler-late", [0, 1])]
+
+
+def test_time_adds_up(tmp_path: Path) -> None:
+    run = summarise(showcase(tmp_path)).run
+    spent = run.time_spent
+    assert run.measuring_seconds == pytest.approx(spent["count"] + spent["idle"] + spent["windows"])
+    assert run.wall_seconds is not None
+    assert run.wall_seconds > sum(spent.values())
+
+
+def test_a_run_that_was_cut_off_is_summarised_from_what_there_is(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, models()[:2], blocks=1, end=None)
+    record = folder.run()
+    never = record.cells[0].model_copy(update={"id": "pg-never-ran"})
+    (folder.path / "run.json").write_text(
+        record.model_copy(update={"cells": [*record.cells, never]}).model_dump_json(), "utf-8"
+    )
+    summary = summarise(folder)
+    assert (summary.run.finished, summary.run.wall_seconds, summary.run.finished_at) == (False, None, None)
+    assert summary.run.measuring_seconds == pytest.approx(2 * (2 + 2 + 5 * 0.75))
+    assert summary.cells[2].reason == "not run: the run was interrupted"
+
+
+def test_the_answer_names_the_best_and_what_is_level_with_it(tmp_path: Path) -> None:
+    answers = {(answer.database, answer.metric): answer for answer in summarise(showcase(tmp_path)).answers}
+    fastest = answers["pg", "throughput_rps"]
+    assert fastest.cell in ("pg-uwsgi-persistent", "pg-uwsgi-forever")
+    assert {"pg-uwsgi-persistent", "pg-uwsgi-forever"} <= {fastest.cell, *fastest.level_with}
+    assert "pg-sync-per-request" not in fastest.level_with
+    fewest = answers["pg", "connections.peak"]
+    assert fewest.value == 4
+    assert {fewest.cell, *fewest.level_with} == {
+        f"pg-sync-{setting}" for setting in ("per-request", "persistent", "forever", "pooled")
+    }
+
+
+def test_a_cell_with_failed_requests_is_never_the_answer(tmp_path: Path) -> None:
+    slow, fast = models()[0], models()[1]
+    fast = altered(fast, rps=9999.0, errors={"http-500": ErrorKind(count=1, example="")})
+    found = summarise(write_run(tmp_path, [slow, fast])).answers
+    assert {answer.cell for answer in found} == {slow.id}
+
+
+def test_one_block_leaves_the_answer_uncertain(tmp_path: Path) -> None:
+    found = summarise(write_run(tmp_path, models()[:3], blocks=1)).answers
+    assert all(len(answer.unknown) == 2 for answer in found if answer.metric != "connections.peak")
+
+
+def test_nothing_is_changed_by_looking(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, models()[:2], blocks=1)
+    before = sorted(folder.path.rglob("*"))
+    summarise(RunFolder(folder.path))
+    assert sorted(folder.path.rglob("*")) == before
