@@ -94,9 +94,9 @@ class Attempt:
             self._generator = LoadGenerator(
                 self.stage.provider, f"load of {self.cell.id}", self._folder / "requests.raw", self._log("load")
             )
-            self._app_server = self._start_server(self._account)
+            self._start_server(self._account)
             self._generator.configure(
-                locustfile_of(self.cell.load.profile, ROOT), self._app_server.address, self.cell.load.keep_alive
+                locustfile_of(self.cell.load.profile, ROOT), self._server.address, self.cell.load.keep_alive
             )
 
     def verify(self) -> None:
@@ -150,10 +150,15 @@ class Attempt:
                 self.stage.provider.stop(self._app_server)
 
     def record(self) -> AttemptRecord:
-        """Reads everything back, judges, and commits the attempt's folder."""
-        record = self._measured() if self.standing else None
-        if record is None:
-            record = basic_record(self.evidence, self._failure or Verdict(status="failed", reason="never started"))
+        """Reads everything back, judges, and commits the attempt's folder; a failed one keeps what it measured."""
+        record = basic_record(self.evidence, self._failure or Verdict(status="failed", reason="never started"))
+        if self.evidence.counted is not None:
+            try:
+                record = self._measured()
+            except ConnbenchError as error:
+                self.fail(error)
+            if self._failure is not None:
+                record = record.model_copy(update={"verdict": self._failure})
         self._drop_database()
         self.stage.folder.commit_attempt(self._folder, record)
         return record
@@ -176,19 +181,19 @@ class Attempt:
     def _log(self, component: str) -> Path:
         return self._folder / "logs" / f"{component}.log"
 
-    def _start_server(self, account: Account) -> NativeService:
+    def _start_server(self, account: Account) -> None:
         """Starts the app server; a port lost to somebody else in the meantime is no failure."""
         for tries_left in reversed(range(PORT_TRIES)):
-            service, token = self._launch(account)
+            # Known from its first moment, so that `down` can end a start that is under way.
+            self._app_server, token = self._launch(account)
             try:
-                probe.wait_until_ready(service, self.stage.app, token)
+                probe.wait_until_ready(self._app_server, self.stage.app, token)
             except StackError:
-                self.stage.provider.stop(service)
-                if tries_left and "in use" in service.log_tail(200):
+                self.stage.provider.stop(self._app_server)
+                if tries_left and "in use" in self._app_server.log_tail(200):
                     continue
                 raise
-            return service
-        raise AssertionError("the last try returns or raises")
+            return
 
     def _launch(self, account: Account) -> tuple[NativeService, str]:
         stage, cell = self.stage, self.cell
@@ -232,16 +237,11 @@ class Attempt:
         if not self._server.alive():
             raise StackError(f"the app server ended under load; its log ends:\n{self._server.log_tail()}")
 
-    def _measured(self) -> AttemptRecord | None:
-        """The record of an attempt that went through, or None with the reason kept."""
-        try:
-            requests, examples = read_records(self._folder / "requests.raw", self.evidence.clock_zero)
-            aftermath = self._aftermath()
-            self._write_frames(requests)
-            return measured_record(self.evidence, requests, examples, aftermath, self.stage.database_sampler.quality())
-        except ConnbenchError as error:
-            self.fail(error)
-            return None
+    def _measured(self) -> AttemptRecord:
+        requests, examples = read_records(self._folder / "requests.raw", self.evidence.clock_zero)
+        aftermath = self._aftermath()
+        self._write_frames(requests)
+        return measured_record(self.evidence, requests, examples, aftermath, self.stage.database_sampler.quality())
 
     def _aftermath(self) -> Aftermath:
         database, before = self.stage.database, self.stage.template_rows

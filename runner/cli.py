@@ -131,6 +131,3 @@ def main() -> None:
     except ConnbenchError as error:
         messages.print(f"connbench: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        messages.print("connbench: interrupted", markup=False, highlight=False)
-        sys.exit(130)

@@ -36,7 +36,8 @@ def worker_shares(requests: pd.DataFrame) -> list[WorkerShare]:
     """What each worker process answered, the busiest first."""
     known = requests[requests["worker"] > 0]
     groups = known.groupby("worker")["thread"].agg(["size", "nunique"]).sort_values("size", ascending=False)
-    return [WorkerShare(pid=int(pid), requests=int(row["size"]), threads=int(row["nunique"])) for pid, row in groups.iterrows()]
+    rows = groups.reset_index().itertuples(index=False)
+    return [WorkerShare(pid=int(pid), requests=int(size), threads=int(threads)) for pid, size, threads in rows]
 
 
 def database_requests(requests: pd.DataFrame, without: frozenset[str]) -> int:

@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from runner.attempt import Attempt, Stage
 from runner.errors import ConnbenchError, Interrupted
@@ -36,21 +37,20 @@ class GroupRun:
     def _count_all(self) -> None:
         """Stack after stack: up, verified, counted, idle. The next one comes up while this one stands idle."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="bring-up") as helper:
-            coming = self._bring_up(helper, self._attempts[0])
-            for attempt, following in zip(self._attempts, [*self._attempts[1:], None], strict=True):
-                self._step(attempt, "up", coming.result)
-                self._step(attempt, "count", attempt.count)
-                if following is not None:
-                    coming = self._bring_up(helper, following)
-                self._step(attempt, "idle", attempt.idle)
-                self._reporter.advance(attempt.cell.load.count + attempt.cell.load.idle)
-
-    def _bring_up(self, helper: ThreadPoolExecutor, attempt: Attempt) -> "Future[None]":
-        def up_and_verified() -> None:
-            attempt.up()
-            attempt.verify()
-
-        return helper.submit(up_and_verified)
+            coming = helper.submit(_bring_up, self._attempts[0])
+            try:
+                for attempt, following in zip(self._attempts, [*self._attempts[1:], None], strict=True):
+                    self._step(attempt, "up", coming.result)
+                    self._step(attempt, "count", attempt.count)
+                    if following is not None:
+                        coming = helper.submit(_bring_up, following)
+                    self._step(attempt, "idle", attempt.idle)
+                    self._reporter.advance(attempt.cell.load.count + attempt.cell.load.idle)
+            except KeyboardInterrupt:
+                # A start that is under way ends at once when what it waits for is gone.
+                for attempt in self._attempts:
+                    attempt.down()
+                raise
 
     def _time_all(self) -> None:
         """Round after round, each standing attempt's window in an order drawn anew."""
@@ -59,7 +59,8 @@ class GroupRun:
             turn = [attempt for attempt in self._attempts if number < attempt.cell.load.windows]
             order.shuffle(turn)
             for position, attempt in enumerate(turn):
-                self._step(attempt, f"round {number + 1}", lambda: attempt.window(number, position), name="windows")
+                window = partial(attempt.window, number, position)
+                self._step(attempt, f"round {number + 1}", window, name="windows")
                 self._reporter.advance(attempt.cell.load.window + attempt.cell.load.lead_in)
 
     def _step(self, attempt: Attempt, phase: str, action: Callable[[], object], name: str | None = None) -> None:
@@ -94,6 +95,11 @@ class GroupRun:
         )
         if verdict.status != "ok":
             self._reporter.line(f"{record.cell}, block {record.block}: {verdict.status}: {verdict.reason}")
+
+
+def _bring_up(attempt: Attempt) -> None:
+    attempt.up()
+    attempt.verify()
 
 
 def run_group(

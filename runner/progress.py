@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -44,7 +44,7 @@ class Bar:
         self._begun = time.monotonic()
         self._task: TaskID = self._progress.add_task("", total=planned_seconds, what="setting up", left="")
 
-    def __enter__(self) -> "Bar":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -76,7 +76,7 @@ class Lines:
         self._begun = time.monotonic()
         self._phase = ""
 
-    def __enter__(self) -> "Lines":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

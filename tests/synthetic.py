@@ -113,7 +113,7 @@ def write_run(
     """Writes a whole run and hands back its folder; `end` None is a run that was killed."""
     chosen = list(models() if cells is None else cells)
     folder = RunFolder.create(out, _run_record(chosen, blocks, seed, list(expect), list(skipped), more))
-    for block in range(blocks):
+    for block in range(1, blocks + 1):
         for model in chosen:
             _write_attempt(folder, model, block, len(chosen), seed)
     if end is not None:
@@ -337,7 +337,7 @@ def showcase(out: Path, **more: Any) -> RunFolder:
     down = (
         "gunicorn did not come up within 10 s; its log ends: [ERROR] Connection in use: ('127.0.0.1', 8000)"
     )
-    change("my-gevent-forever", verdicts={1: Verdict(status="failed", reason=down)})
+    change("my-gevent-forever", verdicts={2: Verdict(status="failed", reason=down)})
     refused = "FATAL: sorry, too many clients already"
     change(
         "pg-gevent-persistent",

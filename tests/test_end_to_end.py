@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,14 @@ def run_matrix(name: str, out: Path) -> tuple[int, Path, str]:
     assert family.seen, "a run starts servers"
     assert family.alive() == []
     return process.returncode, (out / "latest").resolve(), log.read_text()
+
+
+def output_of(*arguments: str) -> str:
+    """What a `connbench` command prints that must succeed."""
+    command = [sys.executable, "-m", "runner", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +148,8 @@ def test_report_and_tables_can_be_made_again(small: tuple[int, Path, str]) -> No
     before = (folder / "report.html").read_bytes()
     (folder / "report.html").unlink()
     (folder / "summary.json").unlink()
-    for arguments in (["report", str(folder)], ["table", str(folder), "--format", "md"]):
-        done = subprocess.run(
-            [str(ROOT / ".venv" / "bin" / "connbench"), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-    assert "pg-uwsgi-forever" in done.stdout
+    assert "report.html" in output_of("report", str(folder))
+    assert "pg-uwsgi-forever" in output_of("table", str(folder), "--format", "md")
     assert (folder / "report.html").read_bytes() == before
 
 

@@ -57,8 +57,9 @@ class Driver:
         for user_class in user_classes.values():
             _set_keep_alive(user_class, keep_alive)
         self.environment = Environment(user_classes=list(user_classes.values()), host=host, stop_timeout=STOP_TIMEOUT)
-        self.environment.events.request.add_listener(self.recorder.on_request)
-        self.environment.events.user_error.add_listener(self._on_user_error)
+        events = self.environment.events
+        events.request.add_listener(self.recorder.on_request)  # type: ignore[no-untyped-call]
+        events.user_error.add_listener(self._on_user_error)  # type: ignore[no-untyped-call]
         self.runner = self.environment.create_local_runner()
         self.script_errors: list[str] = []
         # What is loaded now stays; a collection after each stretch then takes a millisecond and closes sockets.

@@ -1,5 +1,6 @@
 """The runner's end of a load generator: starts Locust's process, tells it when to drive, reads what it recorded."""
 
+import contextlib
 import json
 import socket
 import sys
@@ -95,7 +96,8 @@ class LoadGenerator:
 
     def close(self) -> None:
         """Closes the channel, at which the generator leaves by itself; one that is stuck is ended."""
-        self._lines.close()
+        with contextlib.suppress(OSError):
+            self._lines.close()
         self._channel.close()
         self.service.wait(waiting.LOAD_LEAVE)
         self._provider.stop(self.service)

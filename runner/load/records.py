@@ -43,6 +43,6 @@ def read_records(path: Path, clock_zero: float) -> tuple[pd.DataFrame, dict[str,
     frame["intended"] -= clock_zero
     frame["endpoint"] = pd.Categorical.from_codes(frame["endpoint"].to_numpy(), names["endpoints"])
     # -1 is "no error" and becomes the first category, the empty string.
-    frame["error"] = pd.Categorical.from_codes(frame["error"].to_numpy() + 1, ["", *names["errors"]])
+    frame["error"] = pd.Categorical.from_codes(frame["error"].to_numpy(np.int64) + 1, ["", *names["errors"]])
     frame["thread"] = frame.groupby("worker")["thread"].transform(lambda idents: pd.factorize(idents)[0])
     return frame, dict(zip(names["errors"], names["examples"], strict=True))

@@ -76,7 +76,7 @@ def tallest(samples: pd.DataFrame, phases: Sequence[Phase]) -> int:
 def nice_top(value: float) -> int:
     """The end of an axis: the next 1, 2, 4 or 6 times a power of ten, whose half is a whole number."""
     value = max(value, 2)
-    power = 10 ** math.floor(math.log10(value))
+    power = int(10 ** math.floor(math.log10(value)))
     return next(step * power for step in (1, 2, 4, 6, 10) if step * power >= value)
 
 
@@ -106,7 +106,7 @@ def _lay_out(parts: Sequence[Phase]) -> list[Stretch]:
     x = LEFT
     for part in parts:
         width = part.seconds * per_second
-        label = f"{part.name} {part.seconds:.3g} s"
+        label = f"{part.name} {part.seconds:.2g} s"
         if part.name == "window":
             label = f"{len(windows)} × {part.seconds:.2g} s" if part is windows[0] else ""
         stretches.append(Stretch(part.name, label, round(x, 1), round(width, 1)))

@@ -44,6 +44,8 @@ __all__ = ["print_tables", "table_text"]
 WIDTH = 120
 #: What the names of server and setting may take at most before they are folded.
 _NAMES_WIDTH = 40
+#: `1.84× (1.79–1.90)` and the gap after it.
+_RATIO_WIDTH = 19
 _BEST = "bold green"
 _BAD = "red"
 _QUIET = "dim"
@@ -106,7 +108,7 @@ def _parts(summary: Summary, width: int) -> Iterator[Table | Text | Padding]:
     yield Text(_legend(summary, best), _QUIET)
     if summary.ratios:
         yield Text("\nBeside the reference", "bold")
-        yield _ratios(summary)
+        yield from _ratios(summary, width)
         yield Text(_ratio_legend(summary), _QUIET)
     yield from _closing(summary)
 
@@ -201,16 +203,25 @@ def _prediction(cell: CellSummary) -> Text:
     return text.append(mark or " ", "not dim red" if connections.as_predicted is False else "not dim")
 
 
-def _ratios(summary: Summary) -> Table:
-    """Every cell beside the reference of its server and database; the reference's own row is left out."""
+def _ratios(summary: Summary, width: int) -> Iterator[Table]:
+    """Every cell beside its reference, in as many tables as the width asks for."""
+    names = max(len(ratio.cell) + len(ratio.reference) + 2 for ratio in summary.ratios)
+    fitting = max(1, (width - min(names, 2 * _NAMES_WIDTH)) // _RATIO_WIDTH)
+    metrics = list(RATIO_TITLES)
+    for start in range(0, len(metrics), fitting):
+        yield _ratio_table(summary, metrics[start : start + fitting])
+
+
+def _ratio_table(summary: Summary, metrics: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("cell", overflow="fold")
     table.add_column("reference", overflow="fold", style=_QUIET)
-    for title in RATIO_TITLES.values():
-        table.add_column(title, no_wrap=True)
+    for metric in metrics:
+        table.add_column(RATIO_TITLES[metric], no_wrap=True)
     rows: dict[str, list[Ratio]] = {}
     for ratio in summary.ratios:
-        rows.setdefault(ratio.cell, []).append(ratio)
+        if ratio.metric in metrics:
+            rows.setdefault(ratio.cell, []).append(ratio)
     previous = None
     for cell, ratios in rows.items():
         if previous not in (None, ratios[0].reference):

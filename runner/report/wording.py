@@ -183,9 +183,10 @@ def answer_certainty(answer: Answer) -> str:
 
 
 def answer_ratio(summary: Summary, answer: Answer) -> str:
-    """How the best cell stands beside its own reference, or nothing where there is no such ratio."""
+    """How the best cell stands beside its own reference, where the two can be told apart or nothing says."""
     for ratio in summary.ratios:
-        if ratio.cell == answer.cell and ratio.metric == answer.metric and ratio.value is not None:
+        same = ratio.cell == answer.cell and ratio.metric == answer.metric
+        if same and ratio.value is not None and ratio.distinguishable is not False:
             return f"{ratio.text} beside {ratio.reference}"
     return ""
 
@@ -211,12 +212,14 @@ def broken_bound(result: ExpectationResult) -> str:
 def best_cells(summary: Summary) -> dict[str, frozenset[str]]:
     """For each metric with an answer, the best cells of each database and those level with them.
 
-    Nothing stands out in speed where one block cannot say how sure it is.
+    Nothing stands out in speed where one block cannot say how sure it is, nor where all are level.
     """
     best: dict[str, frozenset[str]] = {}
     for answer in summary.answers:
-        if not answer.unknown:
-            best[answer.metric] = best.get(answer.metric, frozenset()) | {answer.cell, *answer.level_with}
+        level = {answer.cell, *answer.level_with}
+        ok = {c.id for c in summary.cells if c.status == "ok" and database_of(c) == answer.database}
+        if not answer.unknown and level != ok:
+            best[answer.metric] = best.get(answer.metric, frozenset()) | level
     return best
 
 

@@ -83,11 +83,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_figures_come_from_ok_attempts_alone_but_errors_from_all(tmp_path: Path) -> None:
     broken = altered(
         models()[0],
-        verdicts={1: Verdict(status="invalid", reason="counts disagree")},
+        verdicts={2: Verdict(status="invalid", reason="counts disagree")},
         errors={"timeout": ErrorKind(count=5, example="after 10 s")},
     )
     (cell,) = summarise(write_run(tmp_path, [broken])).cells
-    assert (cell.status, cell.reason) == ("invalid", "counts disagree (block 1)")
+    assert (cell.status, cell.reason) == ("invalid", "counts disagree (block 2)")
     assert cell.blocks is not None
     assert (cell.blocks.planned, cell.blocks.run, cell.blocks.ok) == (3, 3, 2)
     assert cell.metrics is not None
@@ -111,11 +111,11 @@ def test_the_prediction_must_hold_in_every_block(tmp_path: Path) -> None:
     assert (good.connections.as_predicted, good.connections.prediction_note) == (True, "")
     assert bad.connections.as_predicted is False
     assert bad.connections.prediction_note.startswith("peak 18 is above 16")
-    assert "blocks 0, 1, 2" in bad.connections.prediction_note
+    assert "blocks 1, 2, 3" in bad.connections.prediction_note
 
 
 def test_a_failed_attempt_without_counts_leaves_the_prediction_open(tmp_path: Path) -> None:
-    down = altered(models()[0], verdicts={0: Verdict(status="failed", reason="did not come up")})
+    down = altered(models()[0], verdicts={1: Verdict(status="failed", reason="did not come up")})
     (cell,) = summarise(write_run(tmp_path, [down], blocks=1)).cells
     assert cell.metrics is not None
     assert cell.metrics.connections.as_predicted is None
@@ -126,7 +126,7 @@ def test_a_failed_attempt_without_counts_leaves_the_prediction_open(tmp_path: Pa
 def test_flags_name_their_blocks(tmp_path: Path) -> None:
     flagged = altered(models()[0], flags=(Flag(code="sampler-late", text="7 % late"),))
     (cell,) = summarise(write_run(tmp_path, [flagged], blocks=2)).cells
-    assert [(flag.code, list(flag.blocks)) for flag in cell.flags] == [("sampler-late", [0, 1])]
+    assert [(flag.code, list(flag.blocks)) for flag in cell.flags] == [("sampler-late", [1, 2])]
 
 
 def test_time_adds_up(tmp_path: Path) -> None:

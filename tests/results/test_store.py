@@ -30,7 +30,7 @@ def test_what_is_written_is_read_back(folder: RunFolder) -> None:
     read = open_run(folder.path)
     assert [cell.id for cell in read.run().cells] == [model.id for model in models()[:2]]
     assert [(found.block, found.cell) for _, found in read.attempts()] == [
-        (block, name) for block in (0, 1) for name in sorted(model.id for model in models()[:2])
+        (block, name) for block in (1, 2) for name in sorted(model.id for model in models()[:2])
     ]
     end = read.end()
     assert end is not None

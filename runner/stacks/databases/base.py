@@ -159,7 +159,7 @@ class Database(ABC):
     def start(self, provider: NativeProvider, name: str, log_folder: Path) -> None:
         """Makes a data folder, starts the server, connects to it and proves that it is ours.
 
-        EnvironmentUnfit where its programs are missing, StackError with the log's tail where it does not come up.
+        EnvironmentUnfit where its programs are missing, StackError with the log's tail where it stays down.
         """
 
     @abstractmethod

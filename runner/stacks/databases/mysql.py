@@ -205,7 +205,7 @@ class MySQL(Database):
     # --- books ---
 
     def books(self, account: Account) -> Books:
-        """`refused` is the whole server's count since the account was made: who is refused has no account yet.
+        """`refused` is the whole server's count since the account was made: the refused have no account yet.
 
         `transactions` are statements.
         """

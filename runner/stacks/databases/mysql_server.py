@@ -58,7 +58,7 @@ _MYSQL_SETTINGS = {
     "loose_performance_schema_show_processlist": "ON",
 }
 # Counting accounts needs no instrument; that of transactions tells who is idle in one. Together they cost
-# 1 % of a short transaction's time in an interleaved trial, MariaDB's default instruments 16 % of a point query's.
+# 1 % of a short transaction in an interleaved trial, MariaDB's default instruments 16 % of a point query.
 _INSTRUMENTS = ("%=OFF", "transaction=ON")
 # Statements by account have no other source on MySQL.
 _MYSQL_INSTRUMENTS = ("statement/%=ON",)

@@ -219,8 +219,8 @@ class Postgres(Database):
     def books(self, account: Account) -> Books:
         """`transactions` lacks what an open session did since it last reported: up to a second of its work.
 
-        A session reports when it falls idle, at most once a second, and then not before ten seconds of idleness
-        (PGSTAT_MIN_INTERVAL, PGSTAT_IDLE_INTERVAL in the server's pgstat.c), and when it ends.
+        A session reports when it falls idle, at most once a second, and then not before ten seconds of
+        idleness (PGSTAT_MIN_INTERVAL, PGSTAT_IDLE_INTERVAL in the server's pgstat.c), and when it ends.
         """
         deadline = time.monotonic() + waiting.STATISTICS_SETTLE
         while True:
