@@ -29,5 +29,3 @@ def listener_microseconds() -> float:
 def main() -> None:
     microseconds = listener_microseconds()
     print(f"recorder: {microseconds:.2f} µs a request ({1e6 / microseconds:,.0f} requests/s if it did nothing else)")
-
-

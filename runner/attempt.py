@@ -1,11 +1,10 @@
 """One attempt's life: up, verify, count, idle, windows, down. What it saw ends up in its folder."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -17,15 +16,15 @@ from runner.load.generator import Driven, LoadGenerator, locustfile_of
 from runner.load.records import read_records
 from runner.matrix.cells import Cell
 from runner.plan import PlannedAttempt
+from runner.preparation import Prepared
 from runner.provision.native import NativeProvider, NativeService
 from runner.provision.service import Service
 from runner.recording import basic_record, measured_record
 from runner.results.schema import AttemptRecord, Phase, Verdict
 from runner.results.store import RunFolder, now_utc
-from runner.sampling.database import DatabaseSampler
 from runner.sampling.host import HostSampler, host_frame, read_kernel_counters
 from runner.stacks.app import ROOT, App, django_database, make_overlay
-from runner.stacks.databases.base import Account, Database
+from runner.stacks.databases.base import Account
 from runner.stacks.environment import AppEnvironment
 from runner.stacks.servers.base import PROBE_QUERY, Launch
 
@@ -40,17 +39,10 @@ class Stage:
     folder: RunFolder
     app: App
     environments: Mapping[str, AppEnvironment]
-    database: Database
-    #: Rows of the audited tables in the template.
-    template_rows: Mapping[str, int]
-    #: What the database server takes with no stack on it.
-    database_bytes: int
-    database_sampler: DatabaseSampler
+    prepared: Prepared
     host_sampler: HostSampler
     #: The same for all cells of a group, so that each is sent the same traffic.
     seed: str
-    #: The harness's own database connection serves one thread at a time: stacks come up while others idle.
-    database_lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Attempt:
@@ -66,7 +58,7 @@ class Attempt:
             app=stage.app.description,
             started_at=now_utc(),
             clock_zero=time.monotonic(),
-            database_bytes=stage.database_bytes,
+            database_bytes=stage.prepared.memory_bytes,
         )
         self._folder = stage.folder.begin_attempt(cell.id, planned.block, planned.attempt)
         self._failure: Verdict | None = None
@@ -87,9 +79,9 @@ class Attempt:
         """A database of its own, the app server, the load generator; returns when all three are ready."""
         with self._phase("up"):
             name = f"b{self.evidence.planned.block}_{self.cell.id}".replace("-", "_")
-            with self.stage.database_lock:
-                self._account = self.stage.database.create_from_template(name)
-            self.stage.database_sampler.watch(self._account.database)
+            with self.stage.prepared.lock:
+                self._account = self.stage.prepared.database.create_from_template(name)
+            self.stage.prepared.sampler.watch(self._account.database)
             # Locust's imports and Django's run at the same time.
             self._generator = LoadGenerator(
                 self.stage.provider, f"load of {self.cell.id}", self._folder / "requests.raw", self._log("load")
@@ -108,8 +100,8 @@ class Attempt:
         """The contiguous stretch of load in which connections are counted."""
         load = self.cell.load
         with self._phase("count"):
-            with self.stage.database_lock:
-                mark = self.stage.database.mark_peak(self._owned)
+            with self.stage.prepared.lock:
+                mark = self.stage.prepared.database.mark_peak(self._owned)
             with self._watching(with_memory=True) as watch:
                 driven = self._load.count(
                     users=load.users,
@@ -117,16 +109,16 @@ class Attempt:
                     workers=self.cell.server.process_count,
                     seed=f"{self.stage.seed}:count",
                 )
-            with self.stage.database_lock:
-                self.evidence.peak = self.stage.database.read_peak(mark)
+            with self.stage.prepared.lock:
+                self.evidence.peak = self.stage.prepared.database.read_peak(mark)
             self.evidence.counted = watch.stretch(driven)
 
     def idle(self) -> None:
         """Stands still, then reads the books: what is still connected lingers."""
         with self._phase("idle"):
             time.sleep(self.cell.load.idle)
-            with self.stage.database_lock:
-                self.evidence.books = self.stage.database.books(self._owned)
+            with self.stage.prepared.lock:
+                self.evidence.books = self.stage.prepared.database.books(self._owned)
 
     def window(self, number: int, position: int) -> None:
         """One window; `position` is its place in the round."""
@@ -197,7 +189,7 @@ class Attempt:
 
     def _launch(self, account: Account) -> tuple[NativeService, str]:
         stage, cell = self.stage, self.cell
-        settings = django_database(cell.database, cell.connection, account, stage.database.service.address)
+        settings = django_database(cell.database, cell.connection, account, stage.prepared.database.service.address)
         address = stage.provider.free_address()
         overlay = make_overlay(stage.app, settings, address.host)
         launch = Launch(
@@ -226,7 +218,7 @@ class Attempt:
     @contextmanager
     def _watching(self, *, with_memory: bool) -> Iterator["_Watch"]:
         """Watches host and components during one stretch of load."""
-        components: dict[str, Service] = {"app": self._server, "database": self.stage.database.service}
+        components: dict[str, Service] = {"app": self._server, "database": self.stage.prepared.database.service}
         watch = _Watch(components)
         self.stage.host_sampler.focus({**components, "load": self._load.service}, with_memory=with_memory)
         try:
@@ -241,11 +233,11 @@ class Attempt:
         requests, examples = read_records(self._folder / "requests.raw", self.evidence.clock_zero)
         aftermath = self._aftermath()
         self._write_frames(requests)
-        return measured_record(self.evidence, requests, examples, aftermath, self.stage.database_sampler.quality())
+        return measured_record(self.evidence, requests, examples, aftermath, self.stage.prepared.sampler.quality())
 
     def _aftermath(self) -> Aftermath:
-        database, before = self.stage.database, self.stage.template_rows
-        with self.stage.database_lock:
+        database, before = self.stage.prepared.database, self.stage.prepared.template_rows
+        with self.stage.prepared.lock:
             # The books first: counting rows opens a session in the attempt's own database.
             books = database.books(self._owned)
             gained = {table: database.count_rows(self._owned, table) - rows for table, rows in before.items()}
@@ -254,7 +246,7 @@ class Attempt:
     def _write_frames(self, requests: pd.DataFrame) -> None:
         zero = self.evidence.clock_zero
         requests.to_parquet(self._folder / "requests.parquet", index=False)
-        samples = self.stage.database_sampler.read(self._owned.database, zero)
+        samples = self.stage.prepared.sampler.read(self._owned.database, zero)
         samples.to_parquet(self._folder / "samples.parquet", index=False)
         host_frame(self.evidence.host_rows, zero).to_parquet(self._folder / "host.parquet", index=False)
         for superseded in ("requests.raw", "requests.json"):
@@ -263,10 +255,10 @@ class Attempt:
     def _drop_database(self) -> None:
         if self._account is None:
             return
-        self.stage.database_sampler.unwatch(self._account.database)
+        self.stage.prepared.sampler.unwatch(self._account.database)
         # The server goes with the run, and with it a database that could not be dropped.
-        with self.stage.database_lock, contextlib.suppress(ConnbenchError):
-            self.stage.database.drop(self._account)
+        with self.stage.prepared.lock, contextlib.suppress(ConnbenchError):
+            self.stage.prepared.database.drop(self._account)
 
 
 class _Watch:

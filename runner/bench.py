@@ -17,8 +17,8 @@ from runner.matrix.expansion import Expansion, expand
 from runner.matrix.prediction import predict
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
-from runner.probe import CHECKING_CLIENTS
 from runner.plan import Plan, cell_params, make_plan
+from runner.probe import CHECKING_CLIENTS
 from runner.progress import reporter
 from runner.report.html import write_report
 from runner.report.tables import print_tables
@@ -109,6 +109,7 @@ def _run_record(
 
 
 def _cell_record(cell: Cell) -> CellRecord:
+    predicted = asdict(predict(cell, CHECKING_CLIENTS))
     return CellRecord(
-        id=cell.id, axes=cell.axes, params=cell_params(cell), reference=cell.reference, predicted=asdict(predict(cell, CHECKING_CLIENTS))
+        id=cell.id, axes=cell.axes, params=cell_params(cell), reference=cell.reference, predicted=predicted
     )

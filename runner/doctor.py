@@ -60,7 +60,9 @@ def _databases() -> list[Finding]:
 
 def _compiler() -> Finding:
     """mysqlclient and uWSGI come as source."""
-    check = subprocess.run([ROOT / "scripts" / "system-packages", "--check"], capture_output=True, text=True, check=False)
+    check = subprocess.run(
+        [ROOT / "scripts" / "system-packages", "--check"], capture_output=True, text=True, check=False
+    )
     if check.returncode == 0:
         return Finding("system packages", f"complete ({platform.freedesktop_os_release().get('PRETTY_NAME', 'Linux')})")
     return Finding("system packages", check.stderr.strip() or check.stdout.strip(), "scripts/system-packages")

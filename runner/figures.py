@@ -29,7 +29,9 @@ def error_kinds(requests: pd.DataFrame, examples: Mapping[str, str]) -> dict[str
     """Failed requests by kind, over the whole attempt."""
     failed = requests[requests["error"] != ""]
     counts = failed["error"].astype(str).value_counts()
-    return {str(kind): ErrorKind(count=int(count), example=examples.get(str(kind), "")) for kind, count in counts.items()}
+    return {
+        str(kind): ErrorKind(count=int(count), example=examples.get(str(kind), "")) for kind, count in counts.items()
+    }
 
 
 def worker_shares(requests: pd.DataFrame) -> list[WorkerShare]:

@@ -36,7 +36,9 @@ def judge(agreement: Agreement, evidence: Evidence, aftermath: Aftermath) -> Ver
         problems.append(aftermath.books.doubt)
     drives = [stretch.driven for stretch in evidence.stretches]
     if lost := [one for one in drives if one.locust_requests != one.requests]:
-        problems.append(f"Locust counted {lost[0].locust_requests} requests in a stretch, {lost[0].requests} were recorded")
+        problems.append(
+            f"Locust counted {lost[0].locust_requests} requests in a stretch, {lost[0].requests} were recorded"
+        )
     return Verdict(status="invalid", reason="; ".join(problems)) if problems else Verdict(status="ok")
 
 
@@ -52,7 +54,8 @@ def _load_flags(evidence: Evidence) -> list[Flag]:
     if busiest > GENERATOR_CPU:
         flags.append(Flag(code="generator-saturated", text=f"the load generator used {busiest:.0%} of a core"))
     if evidence.counted is not None and not evidence.counted.driven.steady:
-        flags.append(Flag(code="not-steady", text="the rate still climbed, or a worker had not answered, when the count ended"))
+        text = "the rate still climbed, or a worker had not answered, when the count ended"
+        flags.append(Flag(code="not-steady", text=text))
     if faults := [fault for one in driven for fault in one.faults]:
         flags.append(Flag(code="load-script-error", text=f"the traffic profile raised: {faults[0]}"))
     if evidence.peak is not None and evidence.peak.doubt:
@@ -64,10 +67,13 @@ def _host_flags(evidence: Evidence) -> list[Flag]:
     figures = host_figures(evidence)
     flags = []
     if figures.get("steal", 0.0) > STEAL:
-        flags.append(Flag(code="host-disturbed", text=f"the hypervisor took {figures['steal']:.1%} of the CPU time away"))
+        flags.append(
+            Flag(code="host-disturbed", text=f"the hypervisor took {figures['steal']:.1%} of the CPU time away")
+        )
     overflows, retransmits = figures.get("listen_overflows", 0), figures.get("syn_retransmits", 0)
     if overflows or retransmits:
-        text = f"the kernel dropped {overflows:.0f} connections at a full listen queue; {retransmits:.0f} SYNs were sent again"
+        dropped = f"the kernel dropped {overflows:.0f} connections at a full listen queue"
+        text = f"{dropped}; {retransmits:.0f} SYNs were sent again"
         flags.append(Flag(code="listen-overflow", text=text))
     return flags
 

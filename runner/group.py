@@ -14,7 +14,9 @@ from runner.results.schema import AttemptRecord
 
 
 class GroupRun:
-    def __init__(self, group: PlannedGroup, cells: Mapping[str, Cell], stage: Stage, reporter: Reporter, time_book: TimeBook) -> None:
+    def __init__(
+        self, group: PlannedGroup, cells: Mapping[str, Cell], stage: Stage, reporter: Reporter, time_book: TimeBook
+    ) -> None:
         self._group = group
         self._stage = stage
         self._reporter = reporter
@@ -91,7 +93,12 @@ class GroupRun:
     def _report(self, record: AttemptRecord) -> None:
         verdict = record.verdict
         self._stage.folder.event(
-            "finished", cell=record.cell, block=record.block, attempt=record.attempt, status=verdict.status, reason=verdict.reason
+            "finished",
+            cell=record.cell,
+            block=record.block,
+            attempt=record.attempt,
+            status=verdict.status,
+            reason=verdict.reason,
         )
         if verdict.status != "ok":
             self._reporter.line(f"{record.cell}, block {record.block}: {verdict.status}: {verdict.reason}")

@@ -85,17 +85,13 @@ class Plan:
     @property
     def measuring_seconds(self) -> float:
         """Seconds under load: counts, and windows without their lead-ins."""
-        return self.blocks * sum(
-            cell.load.count + cell.load.windows * cell.load.window for cell in self.cells.values()
-        )
+        return self.blocks * sum(cell.load.count + cell.load.windows * cell.load.window for cell in self.cells.values())
 
     @property
     def planned_seconds(self) -> float:
         """Seconds that are laid down: counts, idle times and windows."""
         loads = [cell.load for cell in self.cells.values()]
-        return self.measuring_seconds + self.blocks * sum(
-            load.idle + load.windows * load.lead_in for load in loads
-        )
+        return self.measuring_seconds + self.blocks * sum(load.idle + load.windows * load.lead_in for load in loads)
 
     @property
     def estimated_seconds(self) -> float:
@@ -212,9 +208,7 @@ def _groups(cells: Sequence[Cell]) -> list[_Group]:
             key = name if len(by_spec) == 1 else f"{name}.{number}"
             parts = _parts(members)
             names = [key] if len(parts) == 1 else [f"{key}:{part}" for part in range(1, len(parts) + 1)]
-            groups += [
-                _Group(part_name, key, tuple(part)) for part_name, part in zip(names, parts, strict=True)
-            ]
+            groups += [_Group(part_name, key, tuple(part)) for part_name, part in zip(names, parts, strict=True)]
     return groups
 
 
@@ -259,7 +253,5 @@ def _planned(block: int, group: _Group, seed: int) -> PlannedGroup:
     own_seed = derive_seed(seed, block, group.name)
     order = [cell.id for cell in group.cells]
     random.Random(own_seed).shuffle(order)
-    attempts = (
-        PlannedAttempt(block, group.name, cell, 1, place) for place, cell in enumerate(order, start=1)
-    )
+    attempts = (PlannedAttempt(block, group.name, cell, 1, place) for place, cell in enumerate(order, start=1))
     return PlannedGroup(block, group.name, group.database_key, own_seed, tuple(attempts))

@@ -1,7 +1,5 @@
 """The harness's own requests: is this our app, is it up, does each endpoint answer as it should?"""
 
-from types import ModuleType
-
 import requests
 
 from runner import waiting
@@ -18,11 +16,15 @@ CHECKING_CLIENTS = 1
 def wait_until_ready(service: Service, app: App, token: str) -> None:
     """Returns when the app answers and has proved to be the one that was started."""
 
+    client = requests.Session()
+    # Every try on a connection of its own: a server that is starting may keep none.
+    client.headers["Connection"] = "close"
+
     def probe() -> bool | None:
         if not service.alive():
             raise StackError(f"{service.name} ended while starting; its log ends:\n{service.log_tail()}")
         try:
-            answer = _request(requests, service.address, "GET", app.description.ready)
+            answer = _request(client, service.address, "GET", app.description.ready)
         except requests.RequestException:
             return None
         if answer.headers.get("X-Connbench-Token") != token:
@@ -30,7 +32,8 @@ def wait_until_ready(service: Service, app: App, token: str) -> None:
         return True if answer.status_code == 200 else None
 
     if waiting.wait_for(probe, waiting.APP_START) is None:
-        raise StackError(f"{service.name} was not ready within {waiting.APP_START:.0f} s; its log ends:\n{service.log_tail()}")
+        limit = f"{waiting.APP_START:.0f} s"
+        raise StackError(f"{service.name} was not ready within {limit}; its log ends:\n{service.log_tail()}")
 
 
 def run_checks(service: Service, app: App) -> None:
@@ -45,7 +48,9 @@ def _verify(client: requests.Session, service: Service, check: Check) -> None:
     try:
         answer = _request(client, service.address, check.method, check.path, check.json_body)
     except requests.RequestException as error:
-        raise StackError(f"{where}: no answer ({error}); the log of {service.name} ends:\n{service.log_tail()}") from error
+        raise StackError(
+            f"{where}: no answer ({error}); the log of {service.name} ends:\n{service.log_tail()}"
+        ) from error
     if answer.status_code != check.status:
         raise StackError(
             f"{where}: status {answer.status_code}, expected {check.status}; it says: {answer.text[:SHOWN]!r}; "
@@ -56,16 +61,13 @@ def _verify(client: requests.Session, service: Service, check: Check) -> None:
 
 
 def _request(
-    client: "requests.Session | ModuleType", address: Address, method: str, path: str, body: object = None
+    client: requests.Session, address: Address, method: str, path: str, body: object = None
 ) -> requests.Response:
     separator = "&" if "?" in path else "?"
-    answer: requests.Response = client.request(
+    return client.request(
         method,
         f"http://{address}{path}{separator}{PROBE_QUERY}",
         json=body,
         timeout=waiting.HTTP_PROBE,
         allow_redirects=False,
     )
-    return answer
-
-

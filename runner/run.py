@@ -2,42 +2,24 @@
 
 import contextlib
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 
-from runner import waiting
 from runner.attempt import Stage
 from runner.errors import ConnbenchError
 from runner.group import run_group
-from runner.matrix.spec import ConnectionSpec
 from runner.plan import Plan, PlannedGroup
+from runner.preparation import Prepared, prepare_database
 from runner.progress import Reporter, TimeBook
-from runner.provision.native import Command, NativeProvider, run_command
+from runner.provision.native import NativeProvider
 from runner.results.schema import AttemptRecord, DatabaseRecord, RunEnd, Verdict
 from runner.results.store import RunFolder, now_utc, write_json
-from runner.sampling.database import DatabaseSampler
 from runner.sampling.host import HostSampler
-from runner.stacks.app import App, django_database, make_overlay
-from runner.stacks.databases import AnyDatabaseSpec, make_database
-from runner.stacks.databases.base import Database
+from runner.stacks.app import App
+from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.environment import AppEnvironment
-
-TEMPLATE = "template_app"
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A database server with the app's template in it."""
-
-    database: Database
-    sampler: DatabaseSampler
-    template_rows: Mapping[str, int]
-    memory_bytes: int
-    lock: threading.Lock
 
 
 class Run:
@@ -99,13 +81,9 @@ class Run:
                     folder=self._folder,
                     app=self._app,
                     environments=self._environments,
-                    database=found.database,
-                    template_rows=found.template_rows,
-                    database_bytes=found.memory_bytes,
-                    database_sampler=found.sampler,
+                    prepared=found,
                     host_sampler=host_sampler,
                     seed=str(group.seed),
-                    database_lock=found.lock,
                 )
                 run_group(group, self._plan.cells, stage, self._reporter, self._time_book)
 
@@ -123,30 +101,15 @@ class Run:
         with ThreadPoolExecutor(max_workers=len(specs)) as helpers:
             return dict(zip(specs, helpers.map(prepare, specs), strict=True))
 
-    def _prepare(self, name: str, spec: AnyDatabaseSpec, provider: NativeProvider, stack: ExitStack) -> Prepared:
+    def _prepare(self, name: str, spec: AnyDatabaseSpec, provider: NativeProvider, closing: ExitStack) -> Prepared:
         logs = self._folder.path / "logs"
         logs.mkdir(exist_ok=True)
-        database = make_database(spec)
-        database.start(provider, name, logs)
-        stack.callback(database.close)
+        environment = self._environments[spec.environment]
+        rate = self._plan.sampling.database
+        prepared = prepare_database(name, spec, self._app, environment, provider, logs, rate, closing)
+        database = prepared.database
         self._databases.append(DatabaseRecord(name=name, product=database.product, settings=database.applied_settings))
-        rows = self._make_template(database, spec)
-        sampler = DatabaseSampler(database, provider, self._plan.sampling.database, logs / f"{name}-samples.raw")
-        stack.callback(sampler.stop)
-        return Prepared(database, sampler, rows, database.service.usage().memory_bytes, threading.Lock())
-
-    def _make_template(self, database: Database, spec: AnyDatabaseSpec) -> dict[str, int]:
-        """Runs the app's own set-up commands once; returns the rows of the audited tables."""
-        account = database.create_empty(TEMPLATE)
-        settings = django_database(spec, ConnectionSpec(), account, database.service.address)
-        overlay = make_overlay(self._app, settings, database.service.address.host)
-        python = self._environments[spec.environment].bin / "python"
-        for arguments in self._app.description.setup:
-            command = Command([str(python), "manage.py", *arguments], overlay.env, self._app.folder)
-            run_command(command, limit=waiting.TEMPLATE_COMMAND, what=f"manage.py {' '.join(arguments)} on {database.product}")
-        rows = {audit.table: database.count_rows(account, audit.table) for audit in self._app.description.audits}
-        database.freeze(account)
-        return rows
+        return prepared
 
     def _give_up(self, group: PlannedGroup, error: ConnbenchError) -> None:
         """Records every attempt of a group whose database could not be had."""

@@ -180,9 +180,7 @@ def _end(status: Literal["finished", "interrupted"], attempts: int) -> RunEnd:
         "recording": 0.05 * attempts,
     }
     databases = [
-        DatabaseRecord(
-            name="pg", product="PostgreSQL 15.18", settings={"max_connections": "200", "fsync": "off"}
-        ),
+        DatabaseRecord(name="pg", product="PostgreSQL 15.18", settings={"max_connections": "200", "fsync": "off"}),
         DatabaseRecord(name="my", product="MariaDB 10.11.19", settings={"max_connections": "200"}),
     ]
     return RunEnd(
@@ -226,9 +224,7 @@ def _basic(model: Model, block: int, verdict: Verdict) -> AttemptRecord:
             "--worker-class",
             model.server,
         ],
-        django_databases={
-            "default": {"ENGINE": f"django.db.backends.{model.database}", "PASSWORD": "********"}
-        },
+        django_databases={"default": {"ENGINE": f"django.db.backends.{model.database}", "PASSWORD": "********"}},
     )
 
 
@@ -244,10 +240,7 @@ def _measured(
         Phase(name="verify", offset=0.7, seconds=0.1),
         Phase(name="count", offset=0.8, seconds=COUNT),
         Phase(name="idle", offset=0.8 + COUNT, seconds=IDLE),
-        *(
-            Phase(name="window", offset=o - 0.15, seconds=WINDOW + 0.15, index=i)
-            for i, o in enumerate(offsets)
-        ),
+        *(Phase(name="window", offset=o - 0.15, seconds=WINDOW + 0.15, index=i) for i, o in enumerate(offsets)),
         Phase(name="down", offset=offsets[-1] + 1, seconds=0.2),
     ]
     usage = {
@@ -288,9 +281,7 @@ def _latency(p50: float) -> Latency:
     return Latency(p50=p50, p90=p50 * 1.9, p95=p50 * 2.4, p99=p50 * 4.1, max=p50 * 6)
 
 
-def _window(
-    model: Model, number: int, offset: float, luck: float, random: np.random.Generator
-) -> WindowResult:
+def _window(model: Model, number: int, offset: float, luck: float, random: np.random.Generator) -> WindowResult:
     noise = float(np.exp(random.normal(0, 0.04)))
     served = round(model.rps * WINDOW * luck * noise)
     return WindowResult(
@@ -314,9 +305,7 @@ def _samples(model: Model, record: AttemptRecord, random: np.random.Generator) -
     for phase in record.phases:
         if phase.name in ("count", "window"):
             loaded |= (offsets >= phase.offset) & (offsets < phase.offset + phase.seconds)
-    total = np.where(
-        loaded, model.peak if model.lasts else random.integers(1, model.peak + 1, len(offsets)), 0
-    )
+    total = np.where(loaded, model.peak if model.lasts else random.integers(1, model.peak + 1, len(offsets)), 0)
     if model.lasts:
         total[:] = model.peak
     busy = np.where(loaded, random.binomial(total, 0.6), 0)
@@ -334,9 +323,7 @@ def showcase(out: Path, **more: Any) -> RunFolder:
     def change(name: str, **fields: Any) -> None:
         cells[by_id[name]] = Model(**{**cells[by_id[name]].__dict__, **fields})
 
-    down = (
-        "gunicorn did not come up within 10 s; its log ends: [ERROR] Connection in use: ('127.0.0.1', 8000)"
-    )
+    down = "gunicorn did not come up within 10 s; its log ends: [ERROR] Connection in use: ('127.0.0.1', 8000)"
     change("my-gevent-forever", verdicts={2: Verdict(status="failed", reason=down)})
     refused = "FATAL: sorry, too many clients already"
     change(

@@ -67,7 +67,10 @@ def test_every_cell_is_ok_or_skipped_with_a_reason(
     code, _, printed = small
     statuses = {name: (cell["status"], cell["reason"]) for name, cell in cells.items()}
     assert len(cells) == 12
-    assert {name for name, cell in cells.items() if cell["status"] == "skipped"} == {"my-sync-pooled", "my-uwsgi-pooled"}
+    assert {name for name, cell in cells.items() if cell["status"] == "skipped"} == {
+        "my-sync-pooled",
+        "my-uwsgi-pooled",
+    }
     assert all(status == "ok" or (status == "skipped" and reason) for status, reason in statuses.values()), statuses
     assert code == 0, printed
 

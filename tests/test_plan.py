@@ -62,16 +62,8 @@ def test_seeds_are_the_same_everywhere() -> None:
 
 def test_blocks_are_shuffled_anew() -> None:
     plan = planned(blocks=20)
-    assert (
-        len(
-            {tuple(attempt.cell for attempt in group.attempts) for group in plan.groups if group.name == "pg"}
-        )
-        > 10
-    )
-    assert (
-        len({tuple(group.name for group in plan.groups if group.block == block) for block in range(1, 21)})
-        == 2
-    )
+    assert len({tuple(attempt.cell for attempt in group.attempts) for group in plan.groups if group.name == "pg"}) > 10
+    assert len({tuple(group.name for group in plan.groups if group.block == block) for block in range(1, 21)}) == 2
     assert len({group.seed for group in plan.groups}) == len(plan.groups)
 
 
@@ -115,9 +107,7 @@ def test_cells_that_do_not_fit_beside_each_other_run_alone() -> None:
     connections = {"a": age(None), "b": age(60), "c": age(600)}
     axes = {"database": ["my"], "server": ["uwsgi"], "connection": ["a", "b", "c"]}
     databases = {"my": {"engine": "mysql", "max_connections": 40}}
-    assert sorted(
-        map(len, grouped(planned(axes, connections=connections, databases=databases)).values())
-    ) == [1, 1, 1]
+    assert sorted(map(len, grouped(planned(axes, connections=connections, databases=databases)).values())) == [1, 1, 1]
 
 
 def test_groups_are_no_larger_than_the_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,9 +163,7 @@ def test_nothing_to_run() -> None:
 
 
 def test_times() -> None:
-    plan = planned(
-        blocks=2, load={"count": "4s", "idle": "2s", "windows": 3, "window": "1s", "lead_in": "500ms"}
-    )
+    plan = planned(blocks=2, load={"count": "4s", "idle": "2s", "windows": 3, "window": "1s", "lead_in": "500ms"})
     assert len(plan.attempts) == 20
     assert plan.measuring_seconds == pytest.approx(20 * (4 + 3))
     assert plan.planned_seconds == pytest.approx(20 * (4 + 2 + 3 * 1.5))

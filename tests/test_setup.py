@@ -112,8 +112,7 @@ class Checkout:
         lines = self.calls.read_text(encoding="utf-8").splitlines() if self.calls.exists() else []
         self.calls.unlink(missing_ok=True)
         return [
-            " ".join([*re.findall(r"^(?:venv|pip \w+)", line), *re.findall(r"(\w+\.txt)$", line)])
-            for line in lines
+            " ".join([*re.findall(r"^(?:venv|pip \w+)", line), *re.findall(r"(\w+\.txt)$", line)]) for line in lines
         ]
 
 
@@ -247,9 +246,7 @@ def test_named_python_that_does_not_do(ready: Checkout) -> None:
     assert "PYTHON=/bin/false is not" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("version", "does"), [("0.7.22", False), ("0.8.0", True), ("0.13.9", True), ("1.0.0", True)]
-)
+@pytest.mark.parametrize(("version", "does"), [("0.7.22", False), ("0.8.0", True), ("0.13.9", True), ("1.0.0", True)])
 def test_uv_must_be_new_enough(ready: Checkout, version: str, does: bool) -> None:
     script = "set -euo pipefail; . scripts/lib.sh; find_uv && echo $UV_EXE || echo none"
     result = ready.run("bash", "-c", script, FAKE_UV_VERSION=version)

@@ -41,6 +41,4 @@ def _held(expectation: Mapping[str, Any], cell: str, attempts: pd.DataFrame) -> 
     too_high = at_most is not None and high > at_most
     too_low = at_least is not None and low < at_least
     worst = low if too_low or at_most is None else high
-    return ExpectationResult(
-        cell=cell, metric=metric, bound=bound, measured=worst, holds=not too_high and not too_low
-    )
+    return ExpectationResult(cell=cell, metric=metric, bound=bound, measured=worst, holds=not too_high and not too_low)

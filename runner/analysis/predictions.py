@@ -37,7 +37,5 @@ def judge_prediction(prediction: Prediction, attempts: Sequence[AttemptRecord]) 
             surprises.setdefault(note, []).append(str(record.block))
     if not judged:
         return None, ""
-    notes = (
-        f"{note} (block{'s'[: len(blocks) - 1]} {', '.join(blocks)})" for note, blocks in surprises.items()
-    )
+    notes = (f"{note} (block{'s'[: len(blocks) - 1]} {', '.join(blocks)})" for note, blocks in surprises.items())
     return not surprises, "; ".join(notes)

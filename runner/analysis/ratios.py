@@ -52,9 +52,7 @@ def t_interval(log_ratios: Sequence[float]) -> Interval:
     standard_error = float(np.std(log_ratios, ddof=1)) / math.sqrt(n)
     t_confidence = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
     t_power = float(stdtrit(n - 1, POWER))
-    return Interval(
-        mean, t_confidence * standard_error, math.expm1((t_confidence + t_power) * standard_error), n
-    )
+    return Interval(mean, t_confidence * standard_error, math.expm1((t_confidence + t_power) * standard_error), n)
 
 
 class Comparison:
@@ -107,9 +105,7 @@ def _log_table(windows: pd.DataFrame, metric: str) -> pd.DataFrame:
     Rates and quantiles: one row a round of a block. CPU: one row a block, since the clock of processor time
     is too coarse for one window.
     """
-    keys = (
-        ["block", "cell"] if metric == "resources.app.cpu_seconds_per_request" else ["block", "round", "cell"]
-    )
+    keys = ["block", "cell"] if metric == "resources.app.cpu_seconds_per_request" else ["block", "round", "cell"]
     columns = ["successes", "seconds", "driven_requests", "p50", "p95", "cpu_app"]
     sums = windows.groupby(keys)[columns].sum(min_count=1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -43,9 +43,7 @@ def summarise(folder: RunFolder) -> Summary:
     ok = [record for record in attempts if record.verdict.status == "ok"]
     interrupted = end is None or end.status == "interrupted"
     cells = [_cell(cell, attempts, frame, run.blocks, interrupted) for cell in run.cells]
-    skipped = [
-        CellSummary(id=cell.id, status="skipped", reason=cell.reason, axes=cell.axes) for cell in run.skipped
-    ]
+    skipped = [CellSummary(id=cell.id, status="skipped", reason=cell.reason, axes=cell.axes) for cell in run.skipped]
     comparison = Comparison(windows_frame(ok))
     return Summary(
         answers=answers(comparison, cells),
@@ -68,9 +66,7 @@ def number(values: "pd.Series[float]") -> Number | None:
     known = values.dropna()
     if known.empty:
         return None
-    return Number(
-        value=float(known.median()), low=float(known.min()), high=float(known.max()), n=int(known.size)
-    )
+    return Number(value=float(known.median()), low=float(known.min()), high=float(known.max()), n=int(known.size))
 
 
 def combined_status(attempts: Sequence[AttemptRecord], interrupted: bool) -> tuple[Status, str]:
@@ -148,9 +144,7 @@ def _errors_by_kind(attempts: Iterable[AttemptRecord]) -> dict[str, ErrorKind]:
     for record in attempts:
         for name, kind in record.errors.items():
             seen = kinds.get(name)
-            kinds[name] = (
-                seen.model_copy(update={"count": seen.count + kind.count}) if seen is not None else kind
-            )
+            kinds[name] = seen.model_copy(update={"count": seen.count + kind.count}) if seen is not None else kind
     return dict(sorted(kinds.items(), key=lambda item: (-item[1].count, item[0])))
 
 
@@ -164,9 +158,7 @@ def _flags(attempts: Iterable[AttemptRecord]) -> list[FlagSummary]:
     return [FlagSummary(code=code, text=text, blocks=blocks) for code, (text, blocks) in raised.items()]
 
 
-def _run(
-    folder: RunFolder, run: RunRecord, end: RunEnd | None, attempts: Sequence[AttemptRecord]
-) -> RunSummary:
+def _run(folder: RunFolder, run: RunRecord, end: RunEnd | None, attempts: Sequence[AttemptRecord]) -> RunSummary:
     spent: Mapping[str, float] = end.time_spent if end else {}
     return RunSummary(
         folder=folder.path.name,

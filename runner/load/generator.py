@@ -58,13 +58,20 @@ class LoadGenerator:
     def configure(self, locustfile: Path, host: Address, keep_alive: bool) -> None:
         """Loads the profile; returns when the generator could send its first request."""
         self._ask(
-            {"locustfile": str(locustfile), "host": f"http://{host}", "keep_alive": keep_alive, "record": str(self._record)},
+            {
+                "locustfile": str(locustfile),
+                "host": f"http://{host}",
+                "keep_alive": keep_alive,
+                "record": str(self._record),
+            },
             waiting.LOAD_START,
         )
 
     def count(self, *, users: int, seconds: float, workers: int, seed: str) -> Driven:
         """The contiguous stretch: at least `seconds`, at most twice that, until the rate is steady and all workers answered."""
-        return self._drive(COUNT_WINDOW, users, lead_in=0.0, seconds=seconds, most=2 * seconds, workers=workers, seed=seed)
+        return self._drive(
+            COUNT_WINDOW, users, lead_in=0.0, seconds=seconds, most=2 * seconds, workers=workers, seed=seed
+        )
 
     def window(self, number: int, *, users: int, lead_in: float, seconds: float, seed: str) -> Driven:
         """One window."""
@@ -106,5 +113,3 @@ class LoadGenerator:
 def locustfile_of(profile: str, root: Path) -> Path:
     """`locustfiles/<profile>.py`."""
     return root / "locustfiles" / f"{profile}.py"
-
-

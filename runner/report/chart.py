@@ -54,9 +54,7 @@ class Chart:
 
 def watched(phases: Sequence[Phase]) -> list[Phase]:
     """The count, the idle time and the windows, in their order."""
-    return sorted(
-        (p for p in phases if p.name in ("count", "idle", "window")), key=lambda phase: phase.offset
-    )
+    return sorted((p for p in phases if p.name in ("count", "idle", "window")), key=lambda phase: phase.offset)
 
 
 def within(samples: pd.DataFrame, phase: Phase) -> pd.DataFrame:
@@ -93,9 +91,7 @@ def draw(samples: pd.DataFrame, phases: Sequence[Phase], top: int, bound: int | 
         if (path := _outline(samples, parts, stretches, STATES[: index + 1], scale))
     ]
     ticks = [Line(_y(value, scale), str(value)) for value in (0, top // 2, top)]
-    line = (
-        Line(_y(bound, scale), f"predicted at most {bound}") if bound is not None and bound <= top else None
-    )
+    line = Line(_y(bound, scale), f"predicted at most {bound}") if bound is not None and bound <= top else None
     return Chart(stretches, areas, ticks, line)
 
 

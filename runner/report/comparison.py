@@ -107,9 +107,7 @@ def table_text(summary: Summary, form: str) -> str:
     if form == "md":
         return _markdown(summary)
     if form == "csv":
-        ratios = ratio_frame(summary).rename(
-            columns={name: f"{name} ratio" for name in RATIO_TITLES.values()}
-        )
+        ratios = ratio_frame(summary).rename(columns={name: f"{name} ratio" for name in RATIO_TITLES.values()})
         return str(comparison_frame(summary).merge(ratios, on="id", how="left").to_csv(index=False))
     if form == "json":
         cells, ratios = comparison_frame(summary), ratio_frame(summary)

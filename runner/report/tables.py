@@ -162,9 +162,7 @@ def _grid() -> Table:
     return table
 
 
-def _figures(
-    cells: Sequence[CellSummary], columns: Sequence[Column], best: dict[str, frozenset[str]]
-) -> Table:
+def _figures(cells: Sequence[CellSummary], columns: Sequence[Column], best: dict[str, frozenset[str]]) -> Table:
     table = _grid()
     for column in columns:
         table.add_column(column.title, justify="right", min_width=column.width, no_wrap=True)
@@ -227,9 +225,7 @@ def _ratio_table(summary: Summary, metrics: Sequence[str]) -> Table:
         if previous not in (None, ratios[0].reference):
             table.add_section()
         previous = ratios[0].reference
-        table.add_row(
-            Text(brief(cell)), Text(brief(ratios[0].reference)), *(_ratio(ratio) for ratio in ratios)
-        )
+        table.add_row(Text(brief(cell)), Text(brief(ratios[0].reference)), *(_ratio(ratio) for ratio in ratios))
     return table
 
 

@@ -37,9 +37,7 @@ def server_of(cell: CellSummary) -> str:
 
 def setting_of(cell: CellSummary) -> str:
     """The connection settings' name, and every further axis as `name=value`."""
-    further = [
-        f"{name.rpartition('.')[2]}={value}" for name, value in cell.axes.items() if name not in _NAMED_AXES
-    ]
+    further = [f"{name.rpartition('.')[2]}={value}" for name, value in cell.axes.items() if name not in _NAMED_AXES]
     return " ".join([str(cell.axes.get("connection", "")), *further]).strip()
 
 
@@ -196,11 +194,7 @@ def expectations_sentence(summary: Summary) -> str:
     total, broken = len(summary.expectations), sum(not result.holds for result in summary.expectations)
     if not total:
         return ""
-    return (
-        f"{broken} of {counted(total, 'expectation')} broken."
-        if broken
-        else f"All {total} expectations hold."
-    )
+    return f"{broken} of {counted(total, 'expectation')} broken." if broken else f"All {total} expectations hold."
 
 
 def broken_bound(result: ExpectationResult) -> str:
@@ -230,9 +224,7 @@ def shortcomings(summary: Summary) -> list[str]:
     if not run.finished:
         said.append("The run was interrupted: what follows is what it had measured by then.")
     if run.quick:
-        said.append(
-            "A quick run: one block and short windows. Connection counts hold; speeds are a first impression."
-        )
+        said.append("A quick run: one block and short windows. Connection counts hold; speeds are a first impression.")
     elif run.blocks == 1:
         said.append("One block only: ratios have no interval, so nothing says how sure they are.")
     return said

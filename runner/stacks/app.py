@@ -85,7 +85,9 @@ def load_app(name: str) -> App:
         raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-def django_database(spec: DatabaseSpec, connection: ConnectionSpec, account: Account, address: Address) -> dict[str, Any]:
+def django_database(
+    spec: DatabaseSpec, connection: ConnectionSpec, account: Account, address: Address
+) -> dict[str, Any]:
     """The `DATABASES["default"]` of a cell."""
     settings: dict[str, Any] = {
         "ENGINE": spec.django_engine,

@@ -53,12 +53,25 @@ def _install(folder: Path, lock: Path) -> None:
     uv = str(ROOT / "scripts" / "uv")
     steps = (
         [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
-        [uv, "pip", "sync", "--quiet", "--python", str(folder / "bin" / "python"), "--require-hashes",
-         "--build-constraints", str(ROOT / "requirements" / "build.txt"), "--compile-bytecode", str(lock)],
+        [
+            uv,
+            "pip",
+            "sync",
+            "--quiet",
+            "--python",
+            str(folder / "bin" / "python"),
+            "--require-hashes",
+            "--build-constraints",
+            str(ROOT / "requirements" / "build.txt"),
+            "--compile-bytecode",
+            str(lock),
+        ],
     )
     for step in steps:
         try:
             # uv may need the user's own mirror and certificate settings, which services never see.
-            run_command(Command(step, dict(os.environ)), limit=INSTALL_LIMIT, what=f"the app environment of {lock.name}")
+            run_command(
+                Command(step, dict(os.environ)), limit=INSTALL_LIMIT, what=f"the app environment of {lock.name}"
+            )
         except StackError as error:
             raise EnvironmentUnfit(f"{error}\nIf a compiler or a header is missing: make setup") from error

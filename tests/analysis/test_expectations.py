@@ -18,9 +18,7 @@ def cell(name: str, **axes: Any) -> CellRecord:
 def attempts(*rows: dict[str, Any]) -> pd.DataFrame:
     whole = {**dict.fromkeys(FIGURES, math.nan), "status": "ok", "requests": 100.0}
     columns = attempts_frame([]).columns
-    return pd.DataFrame(
-        [{**whole, "block": number, **row} for number, row in enumerate(rows)], columns=columns
-    )
+    return pd.DataFrame([{**whole, "block": number, **row} for number, row in enumerate(rows)], columns=columns)
 
 
 PEAKS = attempts({"cell": "a", "connections.peak": 16.0}, {"cell": "a", "connections.peak": 18.0})

@@ -17,6 +17,11 @@ from runner.results.store import RunFolder, read_json
 from tests.synthetic import Model, models, showcase, write_run
 
 
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    return summarise(showcase(tmp_path_factory.mktemp("runs")))
+
+
 def altered(model: Model, **changes: Any) -> Model:
     return dataclasses.replace(model, **changes)
 
@@ -44,9 +49,7 @@ def attempt(block: int, status: Status, reason: str = "") -> AttemptRecord:
         ([("ok", ""), ("invalid", "counts")], ("invalid", "counts (block 1)")),
     ],
 )
-def test_the_worst_block_names_the_status(
-    verdicts: Sequence[tuple[Status, str]], expected: tuple[str, str]
-) -> None:
+def test_the_worst_block_names_the_status(verdicts: Sequence[tuple[Status, str]], expected: tuple[str, str]) -> None:
     records = [attempt(block, status, reason) for block, (status, reason) in enumerate(verdicts)]
     assert combined_status(records, interrupted=False) == expected
 
@@ -97,14 +100,14 @@ def test_figures_come_from_ok_attempts_alone_but_errors_from_all(tmp_path: Path)
     assert cell.metrics.errors.by_kind["timeout"].count == 15
 
 
-def test_skipped_cells_carry_their_reason_and_no_figures(tmp_path: Path) -> None:
-    skipped = [cell for cell in summarise(showcase(tmp_path)).cells if cell.status == "skipped"]
+def test_skipped_cells_carry_their_reason_and_no_figures(shown: Summary) -> None:
+    skipped = [cell for cell in shown.cells if cell.status == "skipped"]
     assert len(skipped) == 3
     assert all("native pool" in cell.reason and cell.metrics is None for cell in skipped)
 
 
-def test_the_prediction_must_hold_in_every_block(tmp_path: Path) -> None:
-    cells = {cell.id: cell for cell in summarise(showcase(tmp_path)).cells}
+def test_the_prediction_must_hold_in_every_block(shown: Summary) -> None:
+    cells = {cell.id: cell for cell in shown.cells}
     good, bad = (cells[name].metrics for name in ("pg-sync-persistent", "pg-uwsgi-pooled"))
     assert good is not None
     assert bad is not None
@@ -129,8 +132,8 @@ def test_flags_name_their_blocks(tmp_path: Path) -> None:
     assert [(flag.code, list(flag.blocks)) for flag in cell.flags] == [("sampler-late", [1, 2])]
 
 
-def test_time_adds_up(tmp_path: Path) -> None:
-    run = summarise(showcase(tmp_path)).run
+def test_time_adds_up(shown: Summary) -> None:
+    run = shown.run
     spent = run.time_spent
     assert run.measuring_seconds == pytest.approx(spent["count"] + spent["idle"] + spent["windows"])
     assert run.wall_seconds is not None
@@ -150,8 +153,8 @@ def test_a_run_that_was_cut_off_is_summarised_from_what_there_is(tmp_path: Path)
     assert summary.cells[2].reason == "not run: the run was interrupted"
 
 
-def test_the_answer_names_the_best_and_what_is_level_with_it(tmp_path: Path) -> None:
-    answers = {(answer.database, answer.metric): answer for answer in summarise(showcase(tmp_path)).answers}
+def test_the_answer_names_the_best_and_what_is_level_with_it(shown: Summary) -> None:
+    answers = {(answer.database, answer.metric): answer for answer in shown.answers}
     fastest = answers["pg", "throughput_rps"]
     assert fastest.cell in ("pg-uwsgi-persistent", "pg-uwsgi-forever")
     assert {"pg-uwsgi-persistent", "pg-uwsgi-forever"} <= {fastest.cell, *fastest.level_with}

@@ -84,7 +84,9 @@ def generator(provider: NativeProvider, tmp_path: Path) -> LoadGenerator:
     return LoadGenerator(provider, "load", tmp_path / "requests.raw", tmp_path / "load.log")
 
 
-def configured(provider: NativeProvider, server: CountingServer, tmp_path: Path, *, keep_alive: bool = True) -> LoadGenerator:
+def configured(
+    provider: NativeProvider, server: CountingServer, tmp_path: Path, *, keep_alive: bool = True
+) -> LoadGenerator:
     profile = tmp_path / "profile.py"
     profile.write_text(PROFILE)
     made = generator(provider, tmp_path)

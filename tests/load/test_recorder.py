@@ -10,11 +10,15 @@ from runner.load.recorder import Recorder, server_timing
 from runner.load.records import read_records
 
 
-def answer(status: int = 200, header: str | None = "app;dur=3.250, worker;desc=41.7001", text: str = "") -> SimpleNamespace:
+def answer(
+    status: int = 200, header: str | None = "app;dur=3.250, worker;desc=41.7001", text: str = ""
+) -> SimpleNamespace:
     return SimpleNamespace(status_code=status, headers={"server-timing": header} if header else {}, text=text)
 
 
-def send(recorder: Recorder, name: str = "/x/", *, response: object = None, exception: object = None, ms: float = 5.0) -> None:
+def send(
+    recorder: Recorder, name: str = "/x/", *, response: object = None, exception: object = None, ms: float = 5.0
+) -> None:
     recorder.on_request("GET", name, ms, response or answer(), exception)
 
 

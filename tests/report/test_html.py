@@ -66,9 +66,7 @@ def test_the_same_folder_gives_the_same_bytes(folder: RunFolder) -> None:
 def test_the_page_is_well_formed_and_needs_nothing_else(page: str) -> None:
     document = Document(page)
     assert not {"script", "link", "img", "iframe", "object"} & set(document.tags)
-    assert not [
-        value for name, value in document.attributes if name in ("src", "style") or name.startswith("on")
-    ]
+    assert not [value for name, value in document.attributes if name in ("src", "style") or name.startswith("on")]
     assert all((value or "").startswith("#") for name, value in document.attributes if name == "href")
     assert "http://" not in page.replace("http-equiv", "")
     assert "https://" not in page
@@ -147,9 +145,7 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
     assert "49" not in re.sub(r"[\d.]*49[\d.]+|\d+49", "", "".join(re.findall(r"alert\(1\)>(.{0,12})", page)))
 
 
-def test_half_a_surrogate_pair_does_not_stop_the_report(
-    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_a_surrogate_pair_does_not_stop_the_report(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.report.html.render", lambda folder: "a\udcffb")
     assert write_report(folder).read_text() == "a?b"
 
@@ -164,9 +160,7 @@ def test_a_run_of_which_nothing_came_has_a_page(tmp_path: Path) -> None:
 
 
 def test_many_attempts_are_quick_and_small(tmp_path: Path) -> None:
-    cells = [
-        Model(**{**model.__dict__, "server": f"{model.server}{n}"}) for n in range(4) for model in models()
-    ]
+    cells = [Model(**{**model.__dict__, "server": f"{model.server}{n}"}) for n in range(4) for model in models()]
     folder = write_run(tmp_path, cells, blocks=1)
     begun = time.process_time()
     assert len(render(folder)) < 1_500_000

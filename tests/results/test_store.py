@@ -21,9 +21,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def record(cell: str = "a") -> AttemptRecord:
     verdict = Verdict(status="ok")
-    return AttemptRecord(
-        cell=cell, block=0, attempt=0, group="g", verdict=verdict, started_at="", clock_zero=0
-    )
+    return AttemptRecord(cell=cell, block=0, attempt=0, group="g", verdict=verdict, started_at="", clock_zero=0)
 
 
 def test_what_is_written_is_read_back(folder: RunFolder) -> None:

@@ -137,7 +137,8 @@ class Postgres(Database):
         secret.unlink()
 
     def _connect(self, service: NativeService) -> Session:
-        session = connect(service.address, HOME, ADMIN, self._password)
+        # A stranger on the port may never answer. libpq waits for 2 s at least.
+        session = connect(service.address, HOME, ADMIN, self._password, limit=2)
         try:
             row = session.execute("SHOW data_directory").fetchone()
             prove_identity("" if row is None else str(row[0]), self._data)
@@ -321,8 +322,8 @@ class PostgresMonitor(Monitor):
         self._connection.close()
 
 
-def connect(address: Address, database: str, user: str, password: str) -> Session:
-    """A session of the harness's own: every statement its own transaction."""
+def connect(address: Address, database: str, user: str, password: str, limit: int = 5) -> Session:
+    """A session of the harness's own: every statement its own transaction. At most `limit` seconds."""
     return psycopg.connect(
         host=address.host,
         port=address.port,
@@ -330,7 +331,7 @@ def connect(address: Address, database: str, user: str, password: str) -> Sessio
         user=user,
         password=password,
         autocommit=True,
-        connect_timeout=5,
+        connect_timeout=limit,
         application_name="connbench",
         sslmode="disable",
     )

@@ -1,0 +1,286 @@
+"""Process groups: started, watched, ended, whatever they do and whatever becomes of the runner."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runner import waiting
+from runner.errors import StackError
+from runner.provision.guard import watch
+from runner.provision.native import PORTS, Command, NativeProvider, NativeService, run_command
+from runner.provision.service import Address
+
+NOWHERE = Address("", 0)
+ROOT = Path(__file__).resolve().parents[2]
+# Says when it is ready; `deaf` says to which signals it does not listen.
+SLEEPER = """
+import signal, sys, time
+for number in {deaf}:
+    signal.signal(number, signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+Start = Callable[..., NativeService]
+
+
+@pytest.fixture
+def provider() -> Iterator[NativeProvider]:
+    with closing(NativeProvider()) as provider:
+        yield provider
+
+
+@pytest.fixture
+def start(provider: NativeProvider, tmp_path: Path) -> Start:
+    def start(source: str, name: str = "sleeper", **command: object) -> NativeService:
+        log_path = tmp_path / f"{name}.log"
+        argv = [sys.executable, "-c", source]
+        service = provider.start(name, Command(argv, **command), NOWHERE, log_path)  # type: ignore[arg-type]
+        found = waiting.wait_for(lambda: log_path.read_text().endswith("\n") or None, 10)
+        assert found, service.log_tail()
+        return service
+
+    return start
+
+
+def sleeper(*deaf: signal.Signals) -> str:
+    return SLEEPER.format(deaf=[int(number) for number in deaf])
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_service_is_stopped_in_good_order(start: Start, provider: NativeProvider) -> None:
+    service = start(sleeper())
+    assert service.alive()
+    began = time.monotonic()
+    provider.stop(service)
+    assert time.monotonic() - began < 2
+    assert not service.alive()
+    assert "KeyboardInterrupt" in service.log_tail(), "INT was not what ended it"
+    service.stop()
+    provider.stop(service)
+
+
+def test_its_own_stop_signal_is_sent_first(start: Start) -> None:
+    service = start(
+        "import signal, time; signal.signal(signal.SIGTERM, lambda *_: (print('left'), exit()));"
+        "print('ready', flush=True); time.sleep(60)",
+        stop_signal=signal.SIGTERM,
+    )
+    service.stop()
+    assert service.log_tail().endswith("left")
+
+
+@pytest.mark.parametrize(
+    "deaf", [[signal.SIGINT], [signal.SIGINT, signal.SIGTERM]], ids=["to INT", "to INT and TERM"]
+)
+def test_who_is_deaf_is_ended_all_the_same(
+    start: Start, deaf: list[signal.Signals], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "STOP_INT", 0.2)
+    monkeypatch.setattr(waiting, "STOP_TERM", 0.2)
+    service = start(sleeper(*deaf))
+    service.stop()
+    assert not service.alive()
+
+
+def test_grandchildren_go_with_their_parent(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = start(PARENT)
+    grandchild = int(service.log_tail())
+    assert len(service.processes()) == 2
+    service.stop()
+    assert waiting.wait_for(lambda: gone(grandchild) or None, 2)
+
+
+def test_grandchildren_of_one_that_ended_by_itself_go_too(start: Start) -> None:
+    service = start(PARENT.replace("time.sleep(60)\n", "") + "print('bye', flush=True)")
+    assert service.wait(5)
+    grandchild = int(service.log_tail().split()[0])
+    assert not gone(grandchild)
+    service.stop()
+    assert waiting.wait_for(lambda: gone(grandchild) or None, 2)
+
+
+def test_close_ends_the_newest_first_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = NativeProvider()
+    stopped: list[str] = []
+    stop = NativeService.stop
+
+    def noted(service: NativeService) -> None:
+        stopped.append(service.name)
+        stop(service)
+
+    monkeypatch.setattr(NativeService, "stop", noted)
+    services = [
+        provider.start(name, Command(["sleep", "60"]), NOWHERE, tmp_path / name) for name in ("one", "two", "three")
+    ]
+    provider.stop(services[1])
+    provider.close()
+    assert stopped == ["two", "three", "one"]
+    assert not any(service.alive() for service in services)
+    assert not provider.folder.exists()
+    with pytest.raises(StackError, match="late was not started"):
+        provider.start("late", Command(["sleep", "60"]), NOWHERE, tmp_path / "late")
+
+
+def test_one_that_cannot_be_stopped_does_not_keep_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = NativeProvider()
+    older, newer = (
+        provider.start(name, Command(["sleep", "60"]), NOWHERE, tmp_path / name) for name in ("older", "newer")
+    )
+    stop = NativeService.stop
+
+    def interrupted(service: NativeService) -> None:
+        if service is newer and newer.alive():
+            stop(newer)
+            raise KeyboardInterrupt
+        stop(service)
+
+    monkeypatch.setattr(NativeService, "stop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        provider.close()
+    assert not older.alive()
+    assert not provider.folder.exists()
+
+
+def test_a_program_that_does_not_exist(provider: NativeProvider, tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="nothing could not be started"):
+        provider.start("nothing", Command(["/no/such/program"]), NOWHERE, tmp_path / "log")
+
+
+def test_free_addresses_are_free_and_outside_the_ephemeral_range(provider: NativeProvider) -> None:
+    for _ in range(50):
+        address = provider.free_address()
+        assert address.port in PORTS
+        with socket.create_server((address.host, address.port)):
+            pass
+
+
+def test_a_port_in_use_is_not_offered(provider: NativeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        offers = [taken.getsockname()[1]] * 3 + [provider.free_address().port]
+        monkeypatch.setattr("runner.provision.native.random.choice", lambda _: offers.pop(0))
+        assert provider.free_address().port != taken.getsockname()[1]
+
+
+def test_folders_are_private(provider: NativeProvider) -> None:
+    folder = provider.private_folder("mine", unprivileged=True)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert folder.stat().st_uid != 0
+
+
+def test_an_unprivileged_service_is_not_root(provider: NativeProvider, tmp_path: Path) -> None:
+    log_path = tmp_path / "id.log"
+    service = provider.start("id", Command(["id", "-u"]), NOWHERE, log_path, unprivileged=True)
+    assert service.wait(5)
+    assert int(log_path.read_text()) != 0
+
+
+def test_the_environment_is_the_commands_own(
+    provider: NativeProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGHOST", "somewhere")
+    log_path = tmp_path / "env.log"
+    assert provider.start("env", Command(["env"], {"GIVEN": "1"}), NOWHERE, log_path).wait(5)
+    variables = dict(line.split("=", 1) for line in log_path.read_text().splitlines())
+    assert variables["GIVEN"] == "1"
+    assert "PATH" in variables
+    assert "PGHOST" not in variables
+
+
+def test_what_a_service_uses(start: Start) -> None:
+    service = start(
+        "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
+    usage = service.usage()
+    assert 0.3 <= usage.cpu_seconds < 2
+    assert usage.memory_bytes > 1_000_000
+    service.stop()
+    assert service.usage().memory_bytes == 0
+
+
+# --- run_command ---
+
+
+def test_a_commands_output_is_returned(tmp_path: Path) -> None:
+    text = tmp_path / "input"
+    text.write_text("hello")
+    assert run_command(Command(["cat"]), limit=5, what="cat", stdin=text) == "hello"
+    assert run_command(Command(["pwd"], cwd=tmp_path), limit=5, what="pwd").strip() == str(tmp_path)
+
+
+def test_a_failure_carries_the_outputs_tail() -> None:
+    source = "print('\\n'.join(map(str, range(100)))); raise SystemExit(3)"
+    with pytest.raises(StackError, match=r"counting failed with exit code 3:\n80\n81\n") as caught:
+        run_command(Command([sys.executable, "-c", source]), limit=5, what="counting")
+    assert str(caught.value).endswith("99")
+
+
+def test_a_command_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    source = f"import os, pathlib, time; pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); time.sleep(60)"
+    with pytest.raises(StackError, match="sleeping did not end within 1 s"):
+        run_command(Command([sys.executable, "-c", source]), limit=1, what="sleeping")
+    assert gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_command_that_does_not_exist() -> None:
+    with pytest.raises(StackError, match="it could not be started"):
+        run_command(Command(["/no/such/program"]), limit=5, what="it")
+
+
+# --- the guard ---
+
+
+def test_the_guard_knows_what_was_started_and_stopped() -> None:
+    assert watch(["+10\n", "+11\n", "-10\n", "+12\n"]) == {11, 12}
+
+
+KILLED = f"""
+import sys, time
+from pathlib import Path
+from runner.provision.native import Command, NativeProvider
+from runner.provision.service import Address
+provider = NativeProvider()
+source = {PARENT!r}
+service = provider.start("a", Command([sys.executable, "-c", source]), Address("", 0), Path(sys.argv[1]))
+print(provider.folder, service.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_guard_ends_what_a_killed_runner_left(tmp_path: Path) -> None:
+    log_path = tmp_path / "log"
+    argv = [sys.executable, "-c", KILLED, str(log_path)]
+    runner = subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT)
+    assert runner.stdout is not None
+    folder, pid = runner.stdout.readline().split()
+    assert waiting.wait_for(lambda: log_path.read_text().strip() or None, 5)
+    family = [int(pid), int(log_path.read_text())]
+    assert not any(map(gone, family))
+    os.kill(runner.pid, signal.SIGKILL)
+    runner.wait()
+    runner.stdout.close()
+    assert waiting.wait_for(lambda: all(map(gone, family)) or None, 5)
+    assert waiting.wait_for(lambda: not Path(folder.decode()).exists() or None, 5)

@@ -1,0 +1,147 @@
+"""Watching a port's connections: what clients hold, however slow the server is to notice."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from runner.errors import StackError
+from runner.sampling import wire
+
+Listener = socket.socket
+
+
+@pytest.fixture
+def server() -> Iterator[Listener]:
+    """Its clients are connected by the kernel; nobody accepts them, which is the slowest server of all."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield listener
+
+
+def port_of(server: Listener) -> int:
+    return int(server.getsockname()[1])
+
+
+def client(server: Listener) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port_of(server)))
+
+
+def local_port(connection: socket.socket) -> int:
+    return int(connection.getsockname()[1])
+
+
+@pytest.fixture
+def packets(server: Listener) -> Iterator[wire.PacketWatch]:
+    try:
+        watch = wire.PacketWatch(port_of(server))
+    except PermissionError:
+        pytest.skip("packet sockets need root or CAP_NET_RAW")
+    yield watch
+    watch.close()
+
+
+def every_port(_port: int) -> bool:
+    return True
+
+
+def test_the_kernel_lists_what_clients_have_not_closed(server: Listener) -> None:
+    with client(server) as one, client(server) as two:
+        client(server).close()
+        assert wire.established(port_of(server)) == {local_port(one), local_port(two)}
+    assert wire.established(port_of(server)) == frozenset()
+
+
+def test_one_after_the_other_is_never_two(server: Listener, packets: wire.PacketWatch) -> None:
+    for _ in range(80):
+        client(server).close()
+    packets.close()
+    assert packets.held(frozenset(), every_port) == wire.Held(peak=1, opened=80)
+
+
+def test_connections_from_before_count_until_they_close(server: Listener) -> None:
+    with client(server) as before:
+        try:
+            watch = wire.PacketWatch(port_of(server))
+        except PermissionError:
+            pytest.skip("packet sockets need root or CAP_NET_RAW")
+        first = wire.established(port_of(server))
+        more = [client(server) for _ in range(2)]
+        before.close()
+        more.append(client(server))
+        watch.close()
+    assert watch.held(first, every_port) == wire.Held(peak=3, opened=3)
+    for connection in more:
+        connection.close()
+
+
+def test_other_accounts_ports_are_left_out(server: Listener, packets: wire.PacketWatch) -> None:
+    with client(server) as own, client(server):
+        packets.close()
+        assert packets.held(frozenset(), {local_port(own)}.__contains__) == wire.Held(peak=1, opened=1)
+
+
+def test_a_killed_clients_connection_ends(server: Listener, packets: wire.PacketWatch) -> None:
+    """A socket with unread data is ended by a reset, not in good order."""
+    abrupt = client(server)
+    abrupt.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    abrupt.close()
+    with client(server):
+        packets.close()
+    assert packets.held(frozenset(), every_port) == wire.Held(peak=1, opened=2)
+
+
+def test_more_packets_than_the_ring_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread empties it again and again; what is lost even so is said."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        monkeypatch.setattr(wire, "_FRAMES", 512)
+        monkeypatch.setattr(wire.PacketWatch, "every", 10.0)
+        try:
+            watch = wire.PacketWatch(port_of(server))
+        except PermissionError:
+            pytest.skip("packet sockets need root or CAP_NET_RAW")
+        for _ in range(300):
+            client(server).close()
+            server.accept()[0].close()
+        watch.close()
+    assert "packets were not recorded" in watch.held(frozenset(), every_port).doubt
+
+
+def test_looks_never_see_more_than_was_held(server: Listener) -> None:
+    with closing(wire.LookWatch(port_of(server))) as watch:
+        held = [client(server) for _ in range(4)]
+        for _ in range(20):
+            held.pop().close()
+            held.append(client(server))
+            time.sleep(0.005)
+    found = watch.held(frozenset(), every_port)
+    assert (found.peak, found.opened) == (4, None)
+    assert "looks" in found.doubt
+    for connection in held:
+        connection.close()
+
+
+def test_without_the_right_the_lesser_watch_is_taken(
+    server: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_port: int) -> wire.Watch:
+        raise PermissionError
+
+    monkeypatch.setattr(wire, "PacketWatch", forbidden)
+    with closing(wire.watch(port_of(server))) as watch:
+        assert isinstance(watch, wire.LookWatch)
+
+
+def test_a_fault_of_the_thread_appears_when_it_is_closed(
+    server: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = wire.LookWatch(port_of(server))
+
+    def broken(_port: int) -> frozenset[int]:
+        raise OSError("no more sockets")
+
+    monkeypatch.setattr(wire, "established", broken)
+    time.sleep(0.1)
+    with pytest.raises(StackError, match="no more sockets"):
+        watch.close()
