@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from runner.load.recorder import COUNT_WINDOW
@@ -14,8 +15,8 @@ def latency(milliseconds: "pd.Series[float]") -> Latency:
     """Exact quantiles: the value itself at rank ⌈q·n⌉, never an interpolation between two."""
     if milliseconds.empty:
         return Latency()
-    quantiles = milliseconds.quantile(list(QUANTILES.values()), interpolation="higher")
-    figures = {name: round(float(quantiles[q]), 4) for name, q in QUANTILES.items()}
+    quantiles = np.quantile(milliseconds.to_numpy(np.float64), list(QUANTILES.values()), method="inverted_cdf")
+    figures = {name: round(float(value), 4) for name, value in zip(QUANTILES, quantiles, strict=True)}
     return Latency(**figures, max=round(float(milliseconds.max()), 4))
 
 

@@ -16,15 +16,13 @@ CHECKING_CLIENTS = 1
 def wait_until_ready(service: Service, app: App, token: str) -> None:
     """Returns when the app answers and has proved to be the one that was started."""
 
-    client = requests.Session()
-    # Every try on a connection of its own: a server that is starting may keep none.
-    client.headers["Connection"] = "close"
-
     def probe() -> bool | None:
         if not service.alive():
             raise StackError(f"{service.name} ended while starting; its log ends:\n{service.log_tail()}")
         try:
-            answer = _request(client, service.address, "GET", app.description.ready)
+            # Each try on a connection of its own: a server that is starting may keep none.
+            with _client() as client:
+                answer = _request(client, service.address, "GET", app.description.ready)
         except requests.RequestException:
             return None
         if answer.headers.get("X-Connbench-Token") != token:
@@ -38,9 +36,16 @@ def wait_until_ready(service: Service, app: App, token: str) -> None:
 
 def run_checks(service: Service, app: App) -> None:
     """Sends every check of the app, one after the other, as one client (see `CHECKING_CLIENTS`)."""
-    with requests.Session() as client:
+    with _client() as client:
         for check in app.description.checks:
             _verify(client, service, check)
+
+
+def _client() -> requests.Session:
+    """A client that heeds no proxy settings: everything here is on loopback."""
+    client = requests.Session()
+    client.trust_env = False
+    return client
 
 
 def _verify(client: requests.Session, service: Service, check: Check) -> None:

@@ -92,7 +92,9 @@ def test_a_cell_that_may_exhaust_the_database_runs_alone() -> None:
 
 def test_groups_fit_into_the_database() -> None:
     sizes = [2, 3, 5, 8, 13]
-    plan = planned({"database": ["pg"], "server": ["uwsgi"], "servers.uwsgi.processes": sizes})
+    databases = {"pg": {"engine": "postgres", "max_connections": 200}}
+    axes = {"database": ["pg"], "server": ["uwsgi"], "servers.uwsgi.processes": sizes}
+    plan = planned(axes, databases=databases)
     groups = grouped(plan)
     assert len(groups) > 1
     for cells in groups.values():

@@ -12,7 +12,6 @@ from runner.results.schema import AttemptRecord, Latency
 COMPONENTS = ("app", "database", "load")
 QUANTILES = tuple(Latency.model_fields)
 #: Every figure of an attempt that is a number: what an expectation can bound, and the slots.
-FIGURES = (*METRICS, "connections.peak_slots")
 
 _IDENTITY = ("cell", "block", "attempt", "group", "status", "reason")
 _WINDOW = ("cell", "block", "round", "position", "seconds", "requests", "successes", "driven_requests")
@@ -27,7 +26,7 @@ def latest_of_each_block(attempts: Sequence[AttemptRecord]) -> list[AttemptRecor
 
 
 def attempts_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
-    """One row an attempt: cell, block, status, reason, and each of `FIGURES` (NaN: not measured)."""
+    """One row an attempt: cell, block, status, reason, and each of `METRICS` (NaN: not measured)."""
     rows = [
         {
             "cell": record.cell,
@@ -40,8 +39,8 @@ def attempts_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
         }
         for record in attempts
     ]
-    frame = pd.DataFrame(rows, columns=[*_IDENTITY, *FIGURES])
-    return frame.astype(dict.fromkeys(FIGURES, float))
+    frame = pd.DataFrame(rows, columns=[*_IDENTITY, *METRICS])
+    return frame.astype(dict.fromkeys(METRICS, float))
 
 
 def attempt_values(record: AttemptRecord) -> dict[str, float | None]:
@@ -54,7 +53,7 @@ def attempt_values(record: AttemptRecord) -> dict[str, float | None]:
         "errors.total": sum(kind.count for kind in record.errors.values()),
         **{f"latency_ms.{quantile}": latency.get(quantile) for quantile in QUANTILES},
     }
-    for name in FIGURES:
+    for name in METRICS:
         if name.startswith("connections."):
             values[name] = connections.get(name.removeprefix("connections."))
     for component in COMPONENTS:

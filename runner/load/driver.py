@@ -6,7 +6,7 @@ that a stretch of load starts within milliseconds; starting Locust anew would co
 """
 
 # Locust patches the standard library for gevent on import: it has to come first.
-import locust  # noqa: I001  isort: skip
+import locust  # isort: skip
 import gc
 import json
 import logging
@@ -142,7 +142,7 @@ def serve(channel: socket.socket) -> None:
                 reply: dict[str, Any] = {"ready": locust.__version__}
             else:
                 reply = driver.drive(Stretch(**command))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever a profile raises, the runner is to hear of it
             reply = {"failed": f"{type(error).__name__}: {error}"}
         lines.write(json.dumps(reply) + "\n")
         lines.flush()

@@ -5,7 +5,7 @@ import json
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ class Driven:
     """One stretch of load. Moments are on the monotonic clock; `start` to `end` is the measured part.
 
     `begun` is when the first request left, `stopped` when the last was answered. `requests` and `errors` are all
-    of the stretch's, lead-in included; `locust_requests` is how many Locust's own statistics have of it; `cpu_seconds` is the generator's own.
+    of the stretch's, lead-in included; `locust_requests` is how many Locust's own statistics have of it;
+    `cpu_seconds` is the generator's own.
     """
 
     begun: float
@@ -68,7 +69,7 @@ class LoadGenerator:
         )
 
     def count(self, *, users: int, seconds: float, workers: int, seed: str) -> Driven:
-        """The contiguous stretch: at least `seconds`, at most twice that, until the rate is steady and all workers answered."""
+        """The contiguous stretch: from `seconds` to twice that, until the rate is steady and all workers answered."""
         return self._drive(
             COUNT_WINDOW, users, lead_in=0.0, seconds=seconds, most=2 * seconds, workers=workers, seed=seed
         )

@@ -10,7 +10,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-#: window, endpoint, status, error, worker pid, thread, start, intended start (both monotonic seconds), service ms, app ms.
+#: window, endpoint, status, error, worker pid, thread, start and intended start (monotonic seconds), service and
+#: app time (milliseconds).
 RECORD = struct.Struct("<hhhhiQddff")
 #: The window number of requests made during the count.
 COUNT_WINDOW = -1
@@ -42,7 +43,7 @@ class Recorder:
     ) -> None:
         try:
             self._record(f"{request_type} {name}", response_time, response, exception)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  Locust would swallow it, and the request with it
             self.faults.append(repr(error))
 
     def _record(self, endpoint: str, milliseconds: float, response: Any, exception: Any) -> None:

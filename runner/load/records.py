@@ -43,7 +43,6 @@ def read_records(path: Path, clock_zero: float) -> tuple[pd.DataFrame, dict[str,
     frame["intended"] -= clock_zero
     frame["endpoint"] = pd.Categorical.from_codes(frame["endpoint"].to_numpy(), names["endpoints"])
     # -1 is "no error" and becomes the first category, the empty string.
-    errors = [str(name) for name in ("", *names["errors"])]
-    frame["error"] = pd.Categorical.from_codes(frame["error"].to_numpy(np.int64) + 1, errors)
+    frame["error"] = pd.Categorical.from_codes(records["error"] + 1, pd.Index(["", *names["errors"]]))
     frame["thread"] = frame.groupby("worker")["thread"].transform(lambda idents: pd.factorize(idents)[0])
     return frame, dict(zip(names["errors"], names["examples"], strict=True))

@@ -191,17 +191,26 @@ class NativeProvider:
         return folder
 
     def close(self) -> None:
-        """Stops everything, the newest first, and removes the folder."""
+        """Stops everything, the newest first, and removes the folder; a second Ctrl-C meanwhile skips nothing."""
         with self._lock:
             self._closed = True
-            services = list(reversed(self._services))
+            services = list(self._services)
             self._services.clear()
-        for service in services:
-            service.stop()
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            stack.callback(self._dismiss_guard)
+            for service in services:
+                stack.callback(self._end, service)
+
+    def _end(self, service: NativeService) -> None:
+        service.stop()
+        self._tell_guard(f"-{service.pid}")
+
+    def _dismiss_guard(self) -> None:
+        """The guard ends what it was not told the end of, and goes."""
         if self._guard.stdin is not None:
             self._guard.stdin.close()
         self._guard.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _tell_guard(self, line: str) -> None:
         if self._guard.stdin is not None:

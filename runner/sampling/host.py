@@ -45,7 +45,8 @@ def read_kernel_counters() -> KernelCounters:
         idle_seconds=times.idle + times.iowait,
         steal_seconds=times.steal,
         cpu_pressure_seconds=_pressure_seconds(),
-        listen_overflows=network.get("ListenOverflows", 0) + network.get("ListenDrops", 0),
+        # The kernel counts each overflow among the drops as well.
+        listen_overflows=network.get("ListenDrops", 0),
         syn_retransmits=network.get("TCPSynRetrans", 0),
     )
 
@@ -126,7 +127,7 @@ class HostSampler:
 
 
 def host_frame(rows: list[HostRow], clock_zero: float) -> pd.DataFrame:
-    """Columns: `offset` (s), `component`, `cpu_seconds` (since the component started), `memory_bytes` (NaN if not read)."""
+    """Columns: `offset` (s), `component`, `cpu_seconds` (since it started), `memory_bytes` (NaN where not read)."""
     frame = pd.DataFrame(rows, columns=["offset", "component", "cpu_seconds", "memory_bytes"])
     frame["offset"] -= clock_zero
     return frame.astype({"component": "category"})

@@ -100,8 +100,9 @@ def django_database(
         "CONN_HEALTH_CHECKS": connection.conn_health_checks,
     }
     if connection.pool is not None:
-        pool = connection.pool
-        settings["OPTIONS"] = {"pool": pool.model_dump(exclude={"kind"}, exclude_none=True)}
+        # Not dumped: that would write durations as a matrix file does, and the pool wants seconds.
+        pool = {name: value for name, value in connection.pool if name != "kind" and value is not None}
+        settings["OPTIONS"] = {"pool": pool}
     return settings
 
 

@@ -35,7 +35,7 @@ class AppEnvironment:
 
 
 def build_environment(name: str) -> AppEnvironment:
-    """The environment of `requirements/app-<name>.txt`; builds it where it is missing (uWSGI compiles: half a minute)."""
+    """The environment of `requirements/app-<name>.txt`, built where it is missing: half a minute, to compile uWSGI."""
     lock = ROOT / "requirements" / f"app-{name}.txt"
     key = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
     folder = CACHE / f"{name}-{key}"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from runner.analysis.expectations import evaluate
-from runner.analysis.frames import FIGURES, attempts_frame
+from runner.analysis.frames import METRICS, attempts_frame
 from runner.results.schema import CellRecord
 
 
@@ -16,7 +16,7 @@ def cell(name: str, **axes: Any) -> CellRecord:
 
 
 def attempts(*rows: dict[str, Any]) -> pd.DataFrame:
-    whole = {**dict.fromkeys(FIGURES, math.nan), "status": "ok", "requests": 100.0}
+    whole = {**dict.fromkeys(METRICS, math.nan), "status": "ok", "requests": 100.0}
     columns = attempts_frame([]).columns
     return pd.DataFrame([{**whole, "block": number, **row} for number, row in enumerate(rows)], columns=columns)
 

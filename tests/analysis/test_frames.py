@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from runner.analysis.frames import FIGURES, attempts_frame, latest_of_each_block, windows_frame
+from runner.analysis.frames import METRICS, attempts_frame, latest_of_each_block, windows_frame
 from runner.matrix.metrics import METRICS
 from tests.synthetic import ROUNDS, models, write_run
 
@@ -12,7 +12,7 @@ def test_every_metric_that_can_be_bounded_has_a_column_with_figures(tmp_path: Pa
     folder = write_run(tmp_path, models()[:1], blocks=1)
     frame = attempts_frame([record for _, record in folder.attempts()])
     assert set(METRICS) <= set(frame.columns)
-    assert not frame[list(FIGURES)].isna().any().any()
+    assert not frame[list(METRICS)].isna().any().any()
 
 
 def test_windows_count_successes_apart_from_answers(tmp_path: Path) -> None:

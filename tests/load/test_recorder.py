@@ -59,7 +59,7 @@ def test_a_fault_of_the_listener_is_kept(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "requests.raw")
     send(recorder, response=answer(header="something else"))
     assert recorder.recorded == 0
-    assert recorder.faults and "ValueError" in recorder.faults[0]
+    assert "ValueError" in " ".join(recorder.faults)
 
 
 def test_a_torn_record_is_refused(tmp_path: Path) -> None:

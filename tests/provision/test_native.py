@@ -92,9 +92,7 @@ def test_its_own_stop_signal_is_sent_first(start: Start) -> None:
     assert service.log_tail().endswith("left")
 
 
-@pytest.mark.parametrize(
-    "deaf", [[signal.SIGINT], [signal.SIGINT, signal.SIGTERM]], ids=["to INT", "to INT and TERM"]
-)
+@pytest.mark.parametrize("deaf", [[signal.SIGINT], [signal.SIGINT, signal.SIGTERM]], ids=["to INT", "to INT and TERM"])
 def test_who_is_deaf_is_ended_all_the_same(
     start: Start, deaf: list[signal.Signals], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +237,8 @@ def test_a_failure_carries_the_outputs_tail() -> None:
 
 
 def test_a_command_that_does_not_end_is_ended(tmp_path: Path) -> None:
-    source = f"import os, pathlib, time; pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); time.sleep(60)"
+    path = str(tmp_path / "pid")
+    source = f"import os, time; print(os.getpid(), file=open({path!r}, 'w'), flush=True); time.sleep(60)"
     with pytest.raises(StackError, match="sleeping did not end within 1 s"):
         run_command(Command([sys.executable, "-c", source]), limit=1, what="sleeping")
     assert gone(int((tmp_path / "pid").read_text()))

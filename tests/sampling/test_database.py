@@ -1,5 +1,6 @@
 """The database sampler on a real server: its rate, its rows, its end."""
 
+import json
 import os
 import signal
 import subprocess
@@ -122,15 +123,14 @@ def test_a_cut_connection_leaves_a_gap_with_its_reason(start: Start, database: D
 
 
 def cut_own_sessions(database: Database) -> None:
+    """All sessions of the harness but the one for the books."""
+    admin = database._admin  # type: ignore[attr-defined]
     if database.spec.engine == "postgres":
-        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'connbench'"
-        ask(database._admin, query)  # type: ignore[attr-defined]
+        mine = "usename = 'connbench' AND pid <> pg_backend_pid()"
+        ask(admin, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
     else:
-        admin = database._admin  # type: ignore[attr-defined]
-        for (one,) in ask(
-            admin,
-            "SELECT id FROM information_schema.processlist WHERE user = 'connbench' AND id <> CONNECTION_ID()",
-        ):
+        mine = "user = 'connbench' AND id <> CONNECTION_ID()"
+        for (one,) in ask(admin, f"SELECT id FROM information_schema.processlist WHERE {mine}"):
             ask(admin, f"KILL {one}")
 
 
@@ -183,8 +183,6 @@ sys.stdin.read()
 
 
 def test_it_ends_when_its_parent_dies(database: Database, tmp_path: Path) -> None:
-    import json
-
     order = {
         "engine": database.spec.engine,
         "arguments": database.monitor_arguments(),

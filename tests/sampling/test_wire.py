@@ -122,9 +122,7 @@ def test_looks_never_see_more_than_was_held(server: Listener) -> None:
         connection.close()
 
 
-def test_without_the_right_the_lesser_watch_is_taken(
-    server: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_right_the_lesser_watch_is_taken(server: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(_port: int) -> wire.Watch:
         raise PermissionError
 
@@ -133,9 +131,7 @@ def test_without_the_right_the_lesser_watch_is_taken(
         assert isinstance(watch, wire.LookWatch)
 
 
-def test_a_fault_of_the_thread_appears_when_it_is_closed(
-    server: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_of_the_thread_appears_when_it_is_closed(server: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = wire.LookWatch(port_of(server))
 
     def broken(_port: int) -> frozenset[int]:

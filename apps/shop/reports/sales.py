@@ -15,8 +15,8 @@ CENT = Decimal("0.01")
 def sales_by_category(year: int) -> dict[str, Any]:
     """Sum up the lines sold in `year`, the category with the highest revenue first."""
     sold = OrderLine.objects.filter(sold_on__range=(date(year, 1, 1), date(year, 12, 31)))
-    # A grouped query must not be the first of a thread: on MySQL and MariaDB Django asks the server's mode while
-    # it writes the GROUP BY, and where the thread has no connection yet it opens one for that alone and drops it.
+    # A grouped query must not be the first of a thread: on MySQL and MariaDB Django asks the server's mode
+    # while it writes the GROUP BY, and where the thread has no connection yet it opens one for that alone.
     if not sold.exists():
         return {"year": year, "units": 0, "revenue": Decimal("0.00"), "categories": []}
     rows = sold.values(category=F("product__category__name")).annotate(

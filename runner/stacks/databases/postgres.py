@@ -187,6 +187,7 @@ class Postgres(Database):
             role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(user, sql.Literal(account.password))
             self._admin.execute(role)
             self._admin.execute(sql.SQL("CREATE DATABASE {} OWNER {} ").format(database, user) + source)
+            self._admin.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(database))
         except psycopg.Error as error:
             raise StackError(f"the database {known} could not be made: {error}") from error
         return account

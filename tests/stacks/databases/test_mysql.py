@@ -1,5 +1,6 @@
 """MySQL or MariaDB, whichever this machine has, on a real server."""
 
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any, ClassVar
 
@@ -18,7 +19,8 @@ _NUMBERS = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHE
 
 @pytest.mark.server
 class TestMySQL(DatabaseContract):
-    spec_type: ClassVar[type[DatabaseSpec]] = MySQLSpec
+    is_mysql: ClassVar[bool] = True
+    make_spec: ClassVar[Callable[..., DatabaseSpec]] = MySQLSpec
     template: ClassVar[list[str]] = [
         "SET SESSION max_recursive_iterations = 10000",
         "CREATE TABLE parent (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40))",
