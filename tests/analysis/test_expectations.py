@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from runner.analysis.expectations import evaluate
-from runner.analysis.frames import METRICS, attempts_frame
+from runner.analysis.frames import attempts_frame
+from runner.matrix.metrics import METRICS
 from runner.results.schema import CellRecord
 
 

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from runner.analysis.frames import METRICS, attempts_frame, latest_of_each_block, windows_frame
+from runner.analysis.frames import attempts_frame, latest_of_each_block, windows_frame
 from runner.matrix.metrics import METRICS
 from tests.synthetic import ROUNDS, models, write_run
 

@@ -50,7 +50,9 @@ class TestMySQL(DatabaseContract):
                     WHERE table_schema = '{one.database}' ORDER BY 1, 2, 3
                 """
                 definitions = [ask(client, f"SHOW CREATE TABLE {table}") for table in ("parent", "child")]
-                seen.append((definitions, ask(client, figures), ask(client, "CHECKSUM TABLE child")[0][1]))
+                # CHECKSUM TABLE is now and then wrong the first time where a column is generated.
+                content = ask(client, "SELECT SUM(CRC32(CONCAT_WS(',', id, parent_id, twice))) FROM child")
+                seen.append((definitions, ask(client, figures), content))
         database.drop(other)
         assert seen[0] == seen[1]
         assert f"AUTO_INCREMENT={ROWS + 1}" in str(seen[0][0])
