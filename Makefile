@@ -72,6 +72,11 @@ format: setup-dev ## format the code and mend what can be mended by itself
 benchmarks: setup-dev ## measure connbench itself: its overhead, its sampler, its recorder
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: picture
+picture: setup-dev ## take the README's picture of a run's report (needs Chromium)
+	@scripts/system-packages --browser
+	@$(BIN)/python scripts/picture.py '$(or $(RUN),results/latest)' docs/report.png
+
 .PHONY: lock
 lock: ## compile requirements/ from pyproject.toml
 	@scripts/lock $(if $(call on,$(UPGRADE)),--upgrade)
@@ -86,7 +91,7 @@ lock-check: ## say whether requirements/ is what pyproject.toml asks for
 ## BLOCKS=N          bench: how often each cell is measured
 ## ONLY=GLOB         bench: only the cells whose id matches
 ## PROVIDER=NAME     bench: where it runs (auto, native, docker)
-## RUN=FOLDER        report: which run (results/latest)
+## RUN=FOLDER        report, picture: which run (results/latest)
 ## UPGRADE=1         lock: take the newest versions
 ## ARGS="…"          bench, test, test-fast, benchmarks: anything else, handed on as it is
 ## SETUP=no          all: look for nothing and install nothing

@@ -4,12 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from runner.matrix.spec import LoadSpec
 from runner.results.schema import AttemptRecord
 from runner.results.store import open_run
-
-# Phases in which the harness waits for what it measures; everything else is overhead.
-MEASURING = ("count", "idle", "window")
-
 
 def overhead_by_phase(attempts: list[AttemptRecord]) -> pd.DataFrame:
     """Seconds an attempt by phase: median, highest, and their sum over the run."""
@@ -32,10 +29,8 @@ def main(run: Path) -> None:
     if end is None:
         print("the run was cut off: no wall time")
         return
-    asked = {cell.id: cell.params["load"] for cell in folder.run().cells}
-    planned = sum(
-        load["count"] + load["idle"] + load["windows"] * (load["window"] + load["lead_in"])
-        for load in (asked[attempt.cell] for attempt in attempts)
-    )
+    asked = {cell.id: LoadSpec.model_validate(cell.params["load"]) for cell in folder.run().cells}
+    loads = [asked[attempt.cell] for attempt in attempts]
+    planned = sum(load.count + load.idle + load.windows * (load.window + load.lead_in) for load in loads)
     beyond = (end.wall_seconds - end.time_spent.get("set-up", 0.0) - planned) / len(attempts)
     print(f"beyond count, idle and windows: {beyond:.2f} s an attempt, over {len(attempts)} attempts")

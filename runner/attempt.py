@@ -101,7 +101,7 @@ class Attempt:
         load = self.cell.load
         with self._phase("count"):
             with self.stage.prepared.lock:
-                mark = self.stage.prepared.database.mark_peak(self._owned)
+                mark = self.stage.prepared.database.mark_peak(self.account)
             with self._watching(with_memory=True) as watch:
                 driven = self._load.count(
                     users=load.users,
@@ -118,7 +118,7 @@ class Attempt:
         with self._phase("idle"):
             time.sleep(self.cell.load.idle)
             with self.stage.prepared.lock:
-                self.evidence.books = self.stage.prepared.database.books(self._owned)
+                self.evidence.books = self.stage.prepared.database.books(self.account)
 
     def window(self, number: int, position: int) -> None:
         """One window; `position` is its place in the round."""
@@ -166,7 +166,8 @@ class Attempt:
         return self._generator
 
     @property
-    def _owned(self) -> Account:
+    def account(self) -> Account:
+        """Its database and user."""
         assert self._account is not None, "up() comes first"
         return self._account
 
@@ -239,14 +240,14 @@ class Attempt:
         database, before = self.stage.prepared.database, self.stage.prepared.template_rows
         with self.stage.prepared.lock:
             # The books first: counting rows opens a session in the attempt's own database.
-            books = database.books(self._owned)
-            gained = {table: database.count_rows(self._owned, table) - rows for table, rows in before.items()}
+            books = database.books(self.account)
+            gained = {table: database.count_rows(self.account, table) - rows for table, rows in before.items()}
         return Aftermath(books, _logged_requests(self._log("access")), gained)
 
     def _write_frames(self, requests: pd.DataFrame) -> None:
         zero = self.evidence.clock_zero
         requests.to_parquet(self._folder / "requests.parquet", index=False)
-        samples = self.stage.prepared.sampler.read(self._owned.database, zero)
+        samples = self.stage.prepared.sampler.read(self.account.database, zero)
         samples.to_parquet(self._folder / "samples.parquet", index=False)
         host_frame(self.evidence.host_rows, zero).to_parquet(self._folder / "host.parquet", index=False)
         for superseded in ("requests.raw", "requests.json"):

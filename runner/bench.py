@@ -52,7 +52,7 @@ def bench(options: Options, results: Console, messages: Console) -> int:
     doctor.require_programs({cell.database.engine for cell in plan.cells.values()})
     app = load_app(matrix.app)
     environments = _build_environments(plan.cells, messages)
-    folder = RunFolder.create(options.out, _run_record(options, matrix, expansion, plan, environments))
+    folder = RunFolder.create(options.out, run_record(options, matrix, expansion, plan, environments))
     folder.write_plan(plan.rows())
     messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False, soft_wrap=True)
     with reporter(messages, plan.planned_seconds) as progress:
@@ -83,13 +83,14 @@ def _build_environments(cells: Mapping[str, Cell], messages: Console) -> dict[st
         return {name: build_environment(name) for name in names}
 
 
-def _run_record(
+def run_record(
     options: Options,
     matrix: MatrixFile,
     expansion: Expansion,
     plan: Plan,
     environments: Mapping[str, AppEnvironment],
 ) -> RunRecord:
+    """What is known before anything is started."""
     resolved = matrix.model_dump(mode="json")
     return RunRecord(
         name=matrix.name,

@@ -173,13 +173,13 @@ def test_a_failing_cell_does_not_stop_the_run(tmp_path: Path) -> None:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Family, Path]]:
-    """A run of the small matrix that has reached its second group."""
-    log = tmp_path / "log"
-    process = connbench(["run", "-m", str(MATRICES / "small.yaml"), "--out", str(tmp_path / "out")], log)
+    """A run of a part of the small matrix that has reached its second group."""
+    matrix = ["-m", str(MATRICES / "small.yaml"), "--only", "*-forever", "--quick"]
+    process = connbench(["run", *matrix, "--out", str(tmp_path / "out")], tmp_path / "log")
     family = Family(process.pid)
     finished = tmp_path / "out" / "latest" / "cells"
     try:
-        family.watch_until(lambda: len(list(finished.glob("*/b1-a1/attempt.json"))) >= 3, RUN_LIMIT)
+        family.watch_until(lambda: len(list(finished.glob("*/b1-a1/attempt.json"))) >= 2, RUN_LIMIT)
         yield process, family, tmp_path / "out" / "latest"
     finally:
         process.kill()
@@ -195,7 +195,7 @@ def test_interrupted(running: tuple["subprocess.Popen[bytes]", Family, Path]) ->
     assert family.alive() == []
     assert json.loads((folder / "end.json").read_text())["status"] == "interrupted"
     statuses = [json.loads(path.read_text())["verdict"]["status"] for path in folder.glob("cells/*/b1-a1/attempt.json")]
-    assert statuses.count("ok") >= 3
+    assert statuses.count("ok") >= 2
     assert (folder / "report.html").exists()
 
 

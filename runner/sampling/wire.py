@@ -216,7 +216,9 @@ class LookWatch(Watch):
         self._thread.start()
 
     def _turn(self) -> None:
-        self._looks.append(established(self.port))
+        # The kernel does not list at one moment: a client that closes one connection and opens the next while
+        # it lists may be in the list with both. What is in two lists was there at each moment between them.
+        self._looks.append({port for port, _ in _listed(self.port) & _listed(self.port)})
 
     def _release(self) -> None:
         pass
@@ -234,12 +236,17 @@ _NLMSG_ERROR, _NLMSG_DONE, _TCP_ESTABLISHED = 2, 3, 1
 
 def established(port: int) -> frozenset[int]:
     """The client ports of the loopback connections to `port` that their clients have not closed."""
+    return frozenset(client for client, _ in _listed(port))
+
+
+def _listed(port: int) -> frozenset[tuple[int, bytes]]:
+    """The same with the kernel's mark of each socket, which is not used again as a port may be."""
     request = struct.pack("BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, 1 << _TCP_ESTABLISHED)
     request += struct.pack("!HH44x", 0, port)
     message = (
         struct.pack("IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0) + request
     )
-    found: set[int] = set()
+    found: set[tuple[int, bytes]] = set()
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
         kernel.sendto(message, (0, 0))
         while True:
@@ -251,5 +258,6 @@ def established(port: int) -> frozenset[int]:
                     return frozenset(found)
                 if kind == _NLMSG_ERROR:
                     raise StackError("the kernel does not list sockets (sock_diag)")
-                found.add(struct.unpack_from("!H", answer, at + 20)[0])
+                # struct inet_diag_msg after a header of 16 bytes: its source port, and the socket's cookie.
+                found.add((struct.unpack_from("!H", answer, at + 20)[0], answer[at + 60 : at + 68]))
                 at += (length + 3) & ~3

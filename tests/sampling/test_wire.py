@@ -137,7 +137,7 @@ def test_a_fault_of_the_thread_appears_when_it_is_closed(server: Listener, monke
     def broken(_port: int) -> frozenset[int]:
         raise OSError("no more sockets")
 
-    monkeypatch.setattr(wire, "established", broken)
+    monkeypatch.setattr(wire, "_listed", broken)
     time.sleep(0.1)
     with pytest.raises(StackError, match="no more sockets"):
         watch.close()

@@ -1,0 +1,46 @@
+"""One stack of the default matrix, up and warm, for benchmarks that drive it themselves."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from runner.attempt import Attempt, Stage
+from runner.bench import Options, run_record
+from runner.matrix.expansion import expand
+from runner.matrix.reading import read_matrix
+from runner.plan import make_plan
+from runner.preparation import prepare_database
+from runner.provision.native import NativeProvider
+from runner.results.store import RunFolder
+from runner.sampling.host import HostSampler
+from runner.stacks.app import ROOT, load_app
+from runner.stacks.environment import build_environment
+
+
+@contextmanager
+def warm_stack(cell_id: str) -> Iterator[Attempt]:
+    """An attempt of one cell after its count; nothing of it is left afterwards."""
+    options = Options(matrix=ROOT / "matrix.yaml", out=Path(), only=cell_id, command="make benchmarks")
+    matrix = read_matrix(options.matrix)
+    expansion = expand(matrix)
+    plan = make_plan(expansion, matrix, seed=1, only=cell_id)
+    cell = plan.cells[cell_id]
+    app, environment = load_app(matrix.app), build_environment(cell.database.environment)
+    environments = {environment.name: environment}
+    with ExitStack() as closing:
+        out = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="connbench-benchmark-")))
+        folder = RunFolder.create(out, run_record(options, matrix, expansion, plan, environments))
+        provider = NativeProvider()
+        closing.callback(provider.close)
+        rate = plan.sampling.database
+        prepared = prepare_database("db", cell.database, app, environment, provider, folder.path, rate, closing)
+        host_sampler = HostSampler(plan.sampling.host)
+        closing.callback(host_sampler.close)
+        attempt = Attempt(
+            cell, plan.attempts[0], "benchmark", Stage(provider, folder, app, environments, prepared, host_sampler, "1")
+        )
+        closing.callback(attempt.down)
+        attempt.up()
+        attempt.count()
+        yield attempt
