@@ -90,7 +90,7 @@ lock-check: ## say whether requirements/ is what pyproject.toml asks for
 ## MATRIX=FILE       bench: another matrix than matrix.yaml
 ## BLOCKS=N          bench: how often each cell is measured
 ## ONLY=GLOB         bench: only the cells whose id matches
-## PROVIDER=NAME     bench: where it runs (auto, native, docker)
+## PROVIDER=NAME     bench: where it runs (auto, native)
 ## RUN=FOLDER        report, picture: which run (results/latest)
 ## UPGRADE=1         lock: take the newest versions
 ## ARGS="…"          bench, test, test-fast, benchmarks: anything else, handed on as it is

@@ -8,6 +8,7 @@ from runner.matrix.spec import LoadSpec
 from runner.results.schema import AttemptRecord
 from runner.results.store import open_run
 
+
 def overhead_by_phase(attempts: list[AttemptRecord]) -> pd.DataFrame:
     """Seconds an attempt by phase: median, highest, and their sum over the run."""
     rows = [

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _in_turns(attempt: Attempt, samplers: dict[float, DatabaseSampler]) -> dict[float, list[float]]:
-    """Requests a second by sampling rate (0: nobody looks): one window each a round, in turned order every other time."""
+    """Requests a second by sampling rate (0: nobody looks): one window each a round, every other in reverse."""
     throughput: dict[float, list[float]] = {rate: [] for rate in (0.0, *samplers)}
     for turn in range(ROUNDS):
         for rate in sorted(throughput, reverse=bool(turn % 2)):

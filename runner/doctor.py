@@ -1,7 +1,6 @@
 """What this machine has and lacks, with the command that mends it."""
 
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -11,8 +10,10 @@ from dataclasses import dataclass
 import docker
 from docker.errors import DockerException
 from rich.console import Console
+from rich.markup import escape
 
 from runner.errors import EnvironmentUnfit
+from runner.host import system_name
 from runner.stacks.app import ROOT
 from runner.stacks.databases import DATABASES
 
@@ -42,9 +43,9 @@ def examine(results: Console) -> int:
     findings = [*_databases(), _compiler(), _files(), _docker()]
     for finding in findings:
         mark = "[green]✓[/]" if not finding.remedy else "[red]✗[/]" if finding.needed else "[yellow]–[/]"
-        results.print(f"{mark} {finding.what}: {finding.found}", highlight=False)
+        results.print(f"{mark} {finding.what}: {escape(finding.found)}", highlight=False, soft_wrap=True)
         if finding.remedy:
-            results.print(f"    to mend it: {finding.remedy}", highlight=False, markup=False)
+            results.print(f"    to mend it: {finding.remedy}", highlight=False, markup=False, soft_wrap=True)
     return EnvironmentUnfit.exit_code if any(finding.remedy and finding.needed for finding in findings) else 0
 
 
@@ -64,7 +65,7 @@ def _compiler() -> Finding:
         [ROOT / "scripts" / "system-packages", "--check"], capture_output=True, text=True, check=False
     )
     if check.returncode == 0:
-        return Finding("system packages", f"complete ({platform.freedesktop_os_release().get('PRETTY_NAME', 'Linux')})")
+        return Finding("system packages", f"complete ({system_name()})")
     return Finding("system packages", check.stderr.strip() or check.stdout.strip(), "scripts/system-packages")
 
 

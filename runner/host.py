@@ -24,7 +24,7 @@ def describe_host() -> HostRecord:
     identity = f"{_machine_id()}|{cpu}|{cores}|{memory >> 28}|{platform.release()}"
     return HostRecord(
         fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:16],
-        system=_system(),
+        system=system_name(),
         kernel=platform.release(),
         cpu=cpu,
         cores=cores,
@@ -55,7 +55,8 @@ def _machine_id() -> str:
     return path.read_text().strip() if path.exists() else platform.node()
 
 
-def _system() -> str:
+def system_name() -> str:
+    """As the system calls itself: `Debian GNU/Linux 12 (bookworm)`."""
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     except OSError:

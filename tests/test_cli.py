@@ -1,0 +1,243 @@
+"""The command line as its users meet it: what goes where, and with which exit code it ends."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import bench as benching
+from runner import cli
+from runner.bench import Options
+from runner.errors import EnvironmentUnfit
+from runner.matrix.reading import read_matrix
+from runner.stacks.databases import DATABASES
+from tests.processes import ROOT
+from tests.synthetic import models, showcase, write_run
+
+SMALL = str(ROOT / "tests" / "matrices" / "small.yaml")
+
+#: Exit code, stdout, stderr.
+Outcome = tuple[int, str, str]
+Connbench = Callable[..., Outcome]
+
+
+@pytest.fixture
+def connbench(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Connbench:
+    """The command in this process."""
+
+    def call(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["connbench", *arguments])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        code = left.value.code
+        assert code is None or isinstance(code, int)
+        return (code or 0, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def _starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **_: object) -> None:
+        raise AssertionError(f"started {arguments}")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr(subprocess, "run", refuse)
+
+
+def matrix_file(folder: Path, content: str) -> str:
+    path = folder / "matrix.yaml"
+    path.write_text(content)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("measure",),
+        ("run", "--blocks", "0"),
+        ("run", "--blocks", "many"),
+        ("run", "--seed", "-1"),
+        ("run", "--provider", "moon"),
+        ("run", "something"),
+        ("table", "--format", "xml"),
+        ("plan", "--only", "x", "--nothing"),
+    ],
+)
+@pytest.mark.usefixtures("_starts_nothing")
+def test_bad_usage_exits_2(connbench: Connbench, arguments: tuple[str, ...]) -> None:
+    code, out, err = connbench(*arguments)
+    assert code == 2
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.usefixtures("_starts_nothing")
+@pytest.mark.parametrize("command", ["plan", "run"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("name: [", ":1:8: "),
+        ("name: x\nblokcs: 3\n", "blocks"),
+        (Path(SMALL).read_text().replace("workers: 4", "workers: none"), "workers"),
+        (Path(SMALL).read_text().replace("profile: mixed", "profile: mxied"), "mixed"),
+        (Path(SMALL).read_text().replace("app: shop", "app: shpo"), "shop"),
+    ],
+)
+def test_a_bad_matrix_exits_2_with_a_message(
+    connbench: Connbench, tmp_path: Path, command: str, content: str, words: str
+) -> None:
+    path = matrix_file(tmp_path, content)
+    code, out, err = connbench(command, "-m", path)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"connbench: {path}")
+    assert words in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("plan", "-m", "no/such/file.yaml"), "no/such/file.yaml: there is no such file"),
+        (("run", "-m", SMALL, "--only", "pg-snyc-*"), "matches none of the 10 cells"),
+        (("report", "no/such/run"), "there is no such run folder"),
+        (("table", str(ROOT)), "no run folder (run.json is missing)"),
+    ],
+)
+@pytest.mark.usefixtures("_starts_nothing")
+def test_what_is_not_there_exits_2(connbench: Connbench, arguments: tuple[str, ...], words: str) -> None:
+    code, out, err = connbench(*arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+@pytest.mark.usefixtures("_starts_nothing")
+def test_a_missing_database_server_exits_3_with_the_remedy(
+    connbench: Connbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> str:
+        raise EnvironmentUnfit("PostgreSQL's programs are not installed [none found]; to get them: make setup")
+
+    monkeypatch.setattr(DATABASES["postgres"], "installed", missing)
+    code, out, err = connbench("run", "-m", SMALL, "--only", "pg-*", "--out", str(tmp_path / "out"))
+    assert (code, out) == (3, "")
+    assert err == "connbench: PostgreSQL's programs are not installed [none found]; to get them: make setup\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("_starts_nothing")
+def test_plan_prints_cells_and_starts_nothing(connbench: Connbench) -> None:
+    code, out, err = connbench("plan", "-m", SMALL)
+    assert (code, err) == (0, "")
+    for cell in ("pg-sync-per-request", "my-uwsgi-forever"):
+        assert cell in out
+    (skipped,) = [line for line in out.splitlines() if "my-sync-pooled" in line]
+    assert "pool" in skipped.partition(":")[2], "with the reason"
+    assert "10 cells, 1 block, 10 attempts" in out
+    assert max(map(len, out.splitlines())) <= 120
+
+
+@pytest.mark.usefixtures("_starts_nothing")
+def test_plan_as_json(connbench: Connbench) -> None:
+    code, out, err = connbench("plan", "-m", SMALL, "--json")
+    plan = json.loads(out)
+    assert (code, err) == (0, "")
+    assert len(plan["cells"]) == len(plan["attempts"]) == 10
+    assert {cell["id"] for cell in plan["skipped"]} == {"my-sync-pooled", "my-uwsgi-pooled"}
+    assert all(cell["reason"] for cell in plan["skipped"])
+    uwsgi = next(cell for cell in plan["cells"] if cell["id"] == "pg-uwsgi-forever")
+    assert uwsgi["predicted"]["max"] == 16
+    assert uwsgi["params"]["server"]["threads"] == 4
+
+
+@pytest.mark.usefixtures("_starts_nothing")
+def test_schema_is_json(connbench: Connbench) -> None:
+    code, out, _ = connbench("schema")
+    assert code == 0
+    schema: dict[str, Any] = json.loads(out)
+    assert schema["type"] == "object"
+    assert {"databases", "servers", "connections", "matrix"} <= set(schema["properties"])
+
+
+def test_options_reach_the_run(connbench: Connbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Options] = []
+    monkeypatch.setattr(cli, "bench", lambda options, *_: seen.append(options) or 130)
+    arguments = ["run", "-m", SMALL, "--blocks", "2", "--only", "pg-*", "--quick", "--seed", "7", "--out", str(tmp_path)]
+    assert connbench(*arguments)[0] == 130
+    assert seen == [
+        Options(
+            matrix=Path(SMALL),
+            out=tmp_path,
+            blocks=2,
+            only="pg-*",
+            quick=True,
+            seed=7,
+            command=" ".join(["connbench", *arguments]),
+        )
+    ]
+
+
+def test_defaults(connbench: Connbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matrix in the current folder, results beside it."""
+    seen: list[Options] = []
+    monkeypatch.setattr(cli, "bench", lambda options, *_: seen.append(options) or 0)
+    assert connbench("run")[0] == 0
+    assert (seen[0].matrix, seen[0].out, seen[0].blocks, seen[0].seed) == (Path("matrix.yaml"), Path("results"), None, None)
+    assert read_matrix(ROOT / seen[0].matrix).name == "default"
+
+
+def test_tables_again(connbench: Connbench, tmp_path: Path) -> None:
+    folder = str(write_run(tmp_path, models()[:4], blocks=1).path)
+    code, out, _ = connbench("table", folder, "--format", "json")
+    assert code == 0
+    assert json.loads(out)
+    code, out, _ = connbench("table", folder, "--format", "csv")
+    assert code == 0
+    assert any(line.startswith("pg-sync-forever,") for line in out.splitlines())
+    code, out, err = connbench("table", folder)
+    assert (code, err) == (0, "")
+    assert "pg-sync-forever" in out
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_tables_of_a_run_that_failed_exit_1(connbench: Connbench, tmp_path: Path) -> None:
+    folder = showcase(tmp_path, blocks=2).path
+    code, out, _ = connbench("table", str(folder), "--format", "md")
+    assert code == 1
+    assert "my-gevent-forever" in out
+
+
+def test_report_again(connbench: Connbench, tmp_path: Path) -> None:
+    folder = write_run(tmp_path, models()[:4], blocks=1).path
+    code, out, err = connbench("report", str(folder))
+    assert (code, out.strip(), err) == (0, str(folder / "report.html"), "")
+    assert (folder / "report.html").stat().st_size > 1000
+    assert (folder / "summary.json").exists()
+
+
+@pytest.mark.parametrize("found", [0, 3])
+def test_doctor(connbench: Connbench, monkeypatch: pytest.MonkeyPatch, found: int) -> None:
+    monkeypatch.setattr(cli.doctor, "examine", lambda _: found)
+    assert connbench("doctor")[0] == found
+
+
+def test_an_interrupt_before_the_run_exits_130(connbench: Connbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(benching, "build_environment", interrupt)
+    monkeypatch.setattr(benching.doctor, "require_programs", lambda _: None)
+    code, _, err = connbench("run", "-m", SMALL)
+    assert code == 130
+    assert "Traceback" not in err
+
+
+def test_as_a_module() -> None:
+    """`python -m runner` is the same command."""
+    done = subprocess.run([sys.executable, "-m", "runner", "plan", "-m", "x"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "connbench: x: there is no such file\n"
