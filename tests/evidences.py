@@ -92,7 +92,18 @@ def requests() -> pd.DataFrame:
             endpoint = "POST /orders/" if place % 4 == 0 else "GET /products/"
             offset = start + seconds * place / number
             rows.append((window, endpoint, 200, "", 41 + place % 2, 0, offset, offset, 10.0 + place, 5.0))
-    columns = ["window", "endpoint", "status", "error", "worker", "thread", "offset", "intended", "service_ms", "app_ms"]
+    columns = [
+        "window",
+        "endpoint",
+        "status",
+        "error",
+        "worker",
+        "thread",
+        "offset",
+        "intended",
+        "service_ms",
+        "app_ms",
+    ]
     return pd.DataFrame(rows, columns=columns).astype({"endpoint": "category"})
 
 

@@ -166,7 +166,20 @@ def test_schema_is_json(connbench: Connbench) -> None:
 def test_options_reach_the_run(connbench: Connbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Options] = []
     monkeypatch.setattr(cli, "bench", lambda options, *_: seen.append(options) or 130)
-    arguments = ["run", "-m", SMALL, "--blocks", "2", "--only", "pg-*", "--quick", "--seed", "7", "--out", str(tmp_path)]
+    arguments = [
+        "run",
+        "-m",
+        SMALL,
+        "--blocks",
+        "2",
+        "--only",
+        "pg-*",
+        "--quick",
+        "--seed",
+        "7",
+        "--out",
+        str(tmp_path),
+    ]
     assert connbench(*arguments)[0] == 130
     assert seen == [
         Options(
@@ -186,7 +199,12 @@ def test_defaults(connbench: Connbench, monkeypatch: pytest.MonkeyPatch) -> None
     seen: list[Options] = []
     monkeypatch.setattr(cli, "bench", lambda options, *_: seen.append(options) or 0)
     assert connbench("run")[0] == 0
-    assert (seen[0].matrix, seen[0].out, seen[0].blocks, seen[0].seed) == (Path("matrix.yaml"), Path("results"), None, None)
+    assert (seen[0].matrix, seen[0].out, seen[0].blocks, seen[0].seed) == (
+        Path("matrix.yaml"),
+        Path("results"),
+        None,
+        None,
+    )
     assert read_matrix(ROOT / seen[0].matrix).name == "default"
 
 

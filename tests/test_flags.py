@@ -146,9 +146,7 @@ def test_sampler_flags(taken: int, late: int, code: list[str]) -> None:
 def test_host_figures_are_shares_over_all_stretches() -> None:
     first = (kernel(10.0), kernel(11.0, busy_seconds=2.0, cpu_pressure_seconds=0.5, listen_overflows=1))
     second = (kernel(50.0), kernel(53.0, busy_seconds=1.0, idle_seconds=4.0, steal_seconds=1.0, syn_retransmits=2))
-    seen = evidence(
-        counted=replace(stretch(1, 1, 8), kernel=first), windows=[replace(stretch(6, 3, 4), kernel=second)]
-    )
+    seen = evidence(counted=replace(stretch(1, 1, 8), kernel=first), windows=[replace(stretch(6, 3, 4), kernel=second)])
     assert flags.host_figures(seen) == {
         "busy": 3 / 8,
         "steal": 1 / 8,

@@ -114,9 +114,12 @@ def _fake_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouping, "Attempt", FakeAttempt)
 
 
-def run(script: Script, *names: str, seed: str = "1", windows: Mapping[str, int] | None = None) -> dict[str, AttemptRecord]:
+def run(
+    script: Script, *names: str, seed: str = "1", windows: Mapping[str, int] | None = None
+) -> dict[str, AttemptRecord]:
     cells = {
-        name: replace(make_cell(POSTGRES, SYNC, age(0), windows=(windows or {}).get(name, 2)), id=name) for name in names
+        name: replace(make_cell(POSTGRES, SYNC, age(0), windows=(windows or {}).get(name, 2)), id=name)
+        for name in names
     }
     planned = tuple(PlannedAttempt(1, "pg", name, 1, order) for order, name in enumerate(names, start=1))
     folder = SimpleNamespace(event=lambda kind, **fields: script.events.append({"event": kind, **fields}))
@@ -245,7 +248,9 @@ def test_an_interrupt_takes_all_down_and_records_all(phase: str) -> None:
 
 
 def test_what_failed_before_the_interrupt_keeps_its_reason() -> None:
-    script = Script({("a", "count"): raising(StackError("out of memory")), ("b", "count"): raising(KeyboardInterrupt())})
+    script = Script(
+        {("a", "count"): raising(StackError("out of memory")), ("b", "count"): raising(KeyboardInterrupt())}
+    )
     with pytest.raises(KeyboardInterrupt):
         run(script, "a", "b")
     assert script.recorded[0].verdict.reason == "out of memory"

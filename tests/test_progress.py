@@ -16,7 +16,8 @@ def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (245, "4:05"), (3599.7, "1:00:00"), (3723, "1:02:03")]
+    ("seconds", "text"),
+    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (245, "4:05"), (3599.7, "1:00:00"), (3723, "1:02:03")],
 )
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text

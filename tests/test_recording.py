@@ -69,7 +69,9 @@ def test_what_is_answered_outside_a_window_is_not_in_it() -> None:
 
 def test_without_windows_the_count_gives_latency_and_no_throughput() -> None:
     frame = requests()
-    found = record(frame[frame["window"] == -1], after={"logged_requests": 8, "rows_gained": {"orders_order": 3}}, windows=[])
+    found = record(
+        frame[frame["window"] == -1], after={"logged_requests": 8, "rows_gained": {"orders_order": 3}}, windows=[]
+    )
     assert found.throughput_rps is None
     assert found.latency_ms == Latency(p50=13, p90=17, p95=17, p99=17, max=17)
     assert found.resources["app"].cpu_seconds_per_request == pytest.approx(0.8 / 8)

@@ -142,7 +142,9 @@ def run(plan: Plan, world: World, reporter: Notes, tmp_path: Path) -> Run:
     return Run(plan, load_app("shop"), environments, RunFolder(tmp_path), reporter)
 
 
-def test_each_database_is_prepared_once_and_every_group_runs(run: Run, world: World, plan: Plan, tmp_path: Path) -> None:
+def test_each_database_is_prepared_once_and_every_group_runs(
+    run: Run, world: World, plan: Plan, tmp_path: Path
+) -> None:
     end = run.execute()
     for engine in ("postgres", "mysql"):
         prepared = ["start", "create_empty", "count_rows orders_order", "freeze", "sampler"]
@@ -164,7 +166,10 @@ def test_the_template_is_made_by_the_apps_own_commands(run: Run, world: World) -
         assert command.cwd == app.folder
         assert command.env["DJANGO_SETTINGS_MODULE"] == "connbench_settings"
         assert '"NAME": "template_app"' in command.env["CONNBENCH_OVERLAY"]
-    assert sorted(tuple(command.argv[2:]) for command in world.commands) == [("migrate", "--no-input")] * 2 + [("seed",)] * 2
+    assert (
+        sorted(tuple(command.argv[2:]) for command in world.commands)
+        == [("migrate", "--no-input")] * 2 + [("seed",)] * 2
+    )
 
 
 def test_a_group_is_handed_its_own_database_and_seed(run: Run, world: World, plan: Plan) -> None:

@@ -41,19 +41,27 @@ class Recorder:
     def on_request(
         self, request_type: str, name: str, response_time: float, response: Any, exception: Any, **_: Any
     ) -> None:
+        """Locust's `request` event: a request of a user class of Locust's own."""
         try:
-            self._record(f"{request_type} {name}", response_time, response, exception)
+            status = getattr(response, "status_code", 0) or 0
+            headers = getattr(response, "headers", None)
+            timing = (headers.get("server-timing") if headers is not None else None) or ""
+            failed = exception is not None or status >= 400
+            text = (getattr(response, "text", None) or "") if failed and status else ""
+            self.add(f"{request_type} {name}", status, response_time, timing, exception, text)
         except Exception as error:  # noqa: BLE001  Locust would swallow it, and the request with it
             self.faults.append(repr(error))
 
-    def _record(self, endpoint: str, milliseconds: float, response: Any, exception: Any) -> None:
+    def add(
+        self, endpoint: str, status: int, milliseconds: float, timing: str, exception: Any = None, text: str = ""
+    ) -> None:
+        """One request that ended now. `timing` is its Server-Timing header, `text` the body of a failure."""
         ended = monotonic()
         started = ended - milliseconds / 1000
-        status = getattr(response, "status_code", 0) or 0
-        worker, thread, app_ms = server_timing(getattr(response, "headers", None))
+        worker, thread, app_ms = server_timing(timing) if timing else (0, 0, NO_TIMING)
         error = -1
         if exception is not None or status >= 400:
-            error = self._error(status, exception, response)
+            error = self._error(status, exception, text)
             self.failed += 1
         self._buffer += RECORD.pack(
             self.window,
@@ -73,12 +81,11 @@ class Recorder:
         if worker:
             self.workers.add(worker)
 
-    def _error(self, status: int, exception: Any, response: Any) -> int:
+    def _error(self, status: int, exception: Any, text: str) -> int:
         kind = f"HTTP {status}" if status >= 400 else type(exception).__name__
         number = self._errors.setdefault(kind, len(self._errors))
         if number == len(self._examples):
-            body = (getattr(response, "text", None) or "") if status else ""
-            self._examples.append(f"{exception or ''} {body}".strip()[:EXAMPLE_LENGTH])
+            self._examples.append(f"{exception or ''} {text}".strip()[:EXAMPLE_LENGTH])
         return number
 
     def flush(self) -> None:
@@ -90,11 +97,8 @@ class Recorder:
         self._path.with_suffix(".json").write_text(json.dumps(names))
 
 
-def server_timing(headers: Any) -> tuple[int, int, float]:
-    """Worker pid, thread and milliseconds in the app, from the overlay's header; zeros and -1 where there is none."""
-    header = headers.get("server-timing") if headers is not None else None
-    if not header:
-        return 0, 0, NO_TIMING
+def server_timing(header: str) -> tuple[int, int, float]:
+    """Worker pid, thread and milliseconds in the app, from the overlay's header."""
     app, _, worker = header.partition(", worker;desc=")
     pid, _, thread = worker.partition(".")
     return int(pid), int(thread), float(app[len("app;dur=") :])

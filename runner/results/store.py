@@ -25,7 +25,8 @@ class RunFolder:
     """results/<utc>-<name>-<hash8>/"""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # Absolute: what writes here may stand in another folder.
+        self.path = path.resolve()
 
     @classmethod
     def create(cls, out: Path, run: RunRecord) -> "RunFolder":

@@ -243,9 +243,7 @@ def _listed(port: int) -> frozenset[tuple[int, bytes]]:
     """The same with the kernel's mark of each socket, which is not used again as a port may be."""
     request = struct.pack("BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, 1 << _TCP_ESTABLISHED)
     request += struct.pack("!HH44x", 0, port)
-    message = (
-        struct.pack("IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0) + request
-    )
+    message = struct.pack("IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0) + request
     found: set[tuple[int, bytes]] = set()
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
         kernel.sendto(message, (0, 0))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from runner.errors import StackError
-from runner.load.recorder import Recorder, server_timing
+from runner.load.recorder import Recorder
 from runner.load.records import read_records
 
 
@@ -72,6 +72,9 @@ def test_a_torn_record_is_refused(tmp_path: Path) -> None:
         read_records(path, clock_zero=0.0)
 
 
-def test_no_timing_header() -> None:
-    assert server_timing({}) == (0, 0, -1.0)
-    assert server_timing(None) == (0, 0, -1.0)
+def test_no_timing_header(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "requests.raw")
+    send(recorder, response=answer(header=None))
+    recorder.flush()
+    frame, _ = read_records(tmp_path / "requests.raw", clock_zero=0.0)
+    assert (frame["worker"].tolist(), frame["app_ms"].tolist()) == ([0], [-1.0])

@@ -1,0 +1,125 @@
+"""The app's own environment: built once for each lock, and an unfit one is told with the remedy."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from runner.errors import EnvironmentUnfit, StackError
+from runner.provision.native import Command
+from runner.stacks import environment
+from runner.stacks.environment import build_environment
+from tests.processes import ROOT
+
+LOCK = "django==5.2.8 --hash=sha256:" + "0" * 64 + "\n"
+
+
+class Builder:
+    """Stands in for uv: notes what it is asked for, and makes the folder that it is asked for."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+        self.fails = False
+        self.busy = threading.Lock()
+
+    def __call__(self, command: Command, **_: object) -> str:
+        assert self.busy.acquire(blocking=False), "two builds at once"
+        try:
+            argv = list(command.argv)
+            self.commands.append(argv)
+            if self.fails and "sync" in argv:
+                raise StackError("building uwsgi failed:\nfatal error: Python.h: No such file or directory")
+            if "venv" in argv:
+                Path(argv[-1]).mkdir(parents=True, exist_ok=True)
+        finally:
+            self.busy.release()
+        return ""
+
+    def taken(self) -> list[list[str]]:
+        commands, self.commands = self.commands, []
+        return commands
+
+
+@pytest.fixture
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The lock of an environment called `some`, in a project of its own."""
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "CACHE", tmp_path / "envs")
+    path = tmp_path / "requirements" / "app-some.txt"
+    path.parent.mkdir()
+    path.write_text(LOCK)
+    (tmp_path / "requirements" / "build.txt").touch()
+    return path
+
+
+@pytest.fixture
+def builder(monkeypatch: pytest.MonkeyPatch) -> Builder:
+    made = Builder()
+    monkeypatch.setattr(environment, "run_command", made)
+    return made
+
+
+def test_a_second_build_does_nothing(lock: Path, builder: Builder) -> None:
+    first = build_environment("some")
+    venv, sync = builder.taken()
+    assert venv[-1] == str(first.folder)
+    assert sync[-1] == str(lock)
+    assert "--require-hashes" in sync
+    assert str(first.bin / "python") in sync
+    assert build_environment("some") == first
+    assert builder.taken() == []
+
+
+def test_another_lock_is_another_environment(lock: Path, builder: Builder) -> None:
+    first = build_environment("some")
+    lock.write_text(LOCK.replace("5.2.8", "5.2.9"))
+    second = build_environment("some")
+    assert second.folder != first.folder
+    lock.write_text(LOCK)
+    builder.taken()
+    assert build_environment("some") == first
+    assert builder.taken() == [], "the older one is still there"
+
+
+def test_a_build_that_failed_is_told_with_the_remedy_and_made_anew(lock: Path, builder: Builder) -> None:
+    builder.fails = True
+    with pytest.raises(EnvironmentUnfit, match=r"(?s)Python\.h: No such file.*make setup"):
+        build_environment("some")
+    builder.taken()
+    builder.fails = False
+    build_environment("some")
+    assert len(builder.taken()) == 2
+
+
+def test_two_at_once_build_once(lock: Path, builder: Builder) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        built = list(threads.map(build_environment, ["some"] * 4))
+    assert len(set(built)) == 1
+    assert len(builder.commands) == 2
+
+
+@pytest.mark.server
+def test_a_broken_lock_is_refused_by_uv_itself(lock: Path) -> None:
+    for name in ("scripts", ".connbench"):
+        (lock.parents[1] / name).symlink_to(ROOT / name)
+    lock.write_text("no requirement at all ===\n")
+    with pytest.raises(EnvironmentUnfit, match=r"(?s)app-some\.txt failed with exit code.*make setup"):
+        build_environment("some")
+    assert not list((lock.parents[1] / "envs").glob("*/built"))
+
+
+@pytest.mark.server
+def test_versions_are_those_of_the_lock() -> None:
+    built = build_environment("psycopg3")
+    locked = dict(
+        line.split(" ")[0].split("==")
+        for line in (ROOT / "requirements" / "app-psycopg3.txt").read_text().splitlines()
+        if "==" in line and not line.startswith((" ", "#"))
+    )
+    assert locked["django"].startswith("5.2.")
+    versions = built.versions()
+    assert {
+        name: versions[name] for name in ("django", "gunicorn", "psycopg", "psycopg-pool", "mysqlclient", "uwsgi")
+    } == {name: locked[name] for name in ("django", "gunicorn", "psycopg", "psycopg-pool", "mysqlclient", "uwsgi")}
+    assert "psycopg2-binary" not in versions
