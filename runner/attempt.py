@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from runner import probe
-from runner.errors import ConnbenchError, StackError
+from runner.errors import ConnbenchError, PortLost, StackError
 from runner.evidence import Aftermath, Evidence, Stretch
 from runner.load.generator import Driven, LoadGenerator, locustfile_of
 from runner.load.records import read_records
@@ -181,9 +181,10 @@ class Attempt:
             self._app_server, token = self._launch(account)
             try:
                 probe.wait_until_ready(self._app_server, self.stage.app, token)
-            except StackError:
+            except StackError as error:
                 self.stage.provider.stop(self._app_server)
-                if tries_left and "in use" in self._app_server.log_tail(200):
+                # Whoever has the port may answer before the server has found it in use.
+                if tries_left and (isinstance(error, PortLost) or "in use" in self._app_server.log_tail(200)):
                     continue
                 raise
             return

@@ -23,6 +23,10 @@ class StackError(ConnbenchError):
     """A component of one stack failed; the attempt fails, the run goes on."""
 
 
+class PortLost(StackError):
+    """Something else answers at the port that was chosen; another port will do."""
+
+
 class Interrupted(ConnbenchError):
     """The user stopped the run; what was measured is kept."""
 

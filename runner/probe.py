@@ -3,7 +3,7 @@
 import requests
 
 from runner import waiting
-from runner.errors import StackError
+from runner.errors import PortLost, StackError
 from runner.provision.service import Address, Service
 from runner.stacks.app import App, Check
 from runner.stacks.servers.base import PROBE_QUERY
@@ -26,7 +26,7 @@ def wait_until_ready(service: Service, app: App, token: str) -> None:
         except requests.RequestException:
             return None
         if answer.headers.get("X-Connbench-Token") != token:
-            raise StackError(f"{service.name}: {service.address} is answered by something that this run did not start")
+            raise PortLost(f"{service.name}: {service.address} is answered by something that this run did not start")
         return True if answer.status_code == 200 else None
 
     if waiting.wait_for(probe, waiting.APP_START) is None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from runner import bench as benching
 from runner import doctor
+from runner.analysis.summary import write_summary
 from runner.bench import Options, bench, conclude, has_failed
 from runner.errors import EnvironmentUnfit, UsageError
 from runner.results.schema import RunEnd, Verdict
@@ -60,7 +61,7 @@ def test_one_bad_attempt_fails_the_run(tmp_path: Path, status: Any) -> None:
 
 def test_skipped_cells_are_no_failure(tmp_path: Path) -> None:
     folder = showcase(tmp_path, blocks=2)
-    summary = benching.write_summary(folder)
+    summary = write_summary(folder)
     assert has_failed(summary)
     kept = [cell for cell in summary.cells if cell.status in ("ok", "skipped")]
     assert any(cell.status == "skipped" for cell in kept)

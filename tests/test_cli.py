@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner import bench as benching
-from runner import cli
+from runner import cli, doctor
 from runner.bench import Options
 from runner.errors import EnvironmentUnfit
 from runner.matrix.reading import read_matrix
@@ -163,9 +163,20 @@ def test_schema_is_json(connbench: Connbench) -> None:
     assert {"databases", "servers", "connections", "matrix"} <= set(schema["properties"])
 
 
-def test_options_reach_the_run(connbench: Connbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def runs(monkeypatch: pytest.MonkeyPatch, code: int) -> list[Options]:
+    """The options of each run from now on; it ends at once with this code."""
     seen: list[Options] = []
-    monkeypatch.setattr(cli, "bench", lambda options, *_: seen.append(options) or 130)
+
+    def end(options: Options, *_: object) -> int:
+        seen.append(options)
+        return code
+
+    monkeypatch.setattr(cli, "bench", end)
+    return seen
+
+
+def test_options_reach_the_run(connbench: Connbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = runs(monkeypatch, 130)
     arguments = [
         "run",
         "-m",
@@ -196,8 +207,7 @@ def test_options_reach_the_run(connbench: Connbench, tmp_path: Path, monkeypatch
 
 def test_defaults(connbench: Connbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The matrix in the current folder, results beside it."""
-    seen: list[Options] = []
-    monkeypatch.setattr(cli, "bench", lambda options, *_: seen.append(options) or 0)
+    seen = runs(monkeypatch, 0)
     assert connbench("run")[0] == 0
     assert (seen[0].matrix, seen[0].out, seen[0].blocks, seen[0].seed) == (
         Path("matrix.yaml"),
@@ -239,7 +249,7 @@ def test_report_again(connbench: Connbench, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("found", [0, 3])
 def test_doctor(connbench: Connbench, monkeypatch: pytest.MonkeyPatch, found: int) -> None:
-    monkeypatch.setattr(cli.doctor, "examine", lambda _: found)
+    monkeypatch.setattr(doctor, "examine", lambda _: found)
     assert connbench("doctor")[0] == found
 
 
@@ -248,7 +258,7 @@ def test_an_interrupt_before_the_run_exits_130(connbench: Connbench, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(benching, "build_environment", interrupt)
-    monkeypatch.setattr(benching.doctor, "require_programs", lambda _: None)
+    monkeypatch.setattr(doctor, "require_programs", lambda _: None)
     code, _, err = connbench("run", "-m", SMALL)
     assert code == 130
     assert "Traceback" not in err
@@ -256,6 +266,8 @@ def test_an_interrupt_before_the_run_exits_130(connbench: Connbench, monkeypatch
 
 def test_as_a_module() -> None:
     """`python -m runner` is the same command."""
-    done = subprocess.run([sys.executable, "-m", "runner", "plan", "-m", "x"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "plan", "-m", "x"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "connbench: x: there is no such file\n"

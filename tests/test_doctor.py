@@ -7,6 +7,7 @@ import subprocess
 from types import SimpleNamespace
 from typing import Any
 
+import docker
 import pytest
 from docker.errors import DockerException
 from rich.console import Console
@@ -28,9 +29,9 @@ class Machine:
         self.os_release: dict[str, str] | None = {"PRETTY_NAME": "Debian [12]"}
         for engine in DATABASES:
             monkeypatch.setattr(DATABASES[engine], "installed", lambda engine=engine: self._installed(engine))
-        monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: self.packages)
-        monkeypatch.setattr(doctor.resource, "getrlimit", lambda _: (self.open_files, resource.RLIM_INFINITY))
-        monkeypatch.setattr(doctor.docker, "from_env", self._docker)
+        monkeypatch.setattr(subprocess, "run", lambda *_, **__: self.packages)
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (self.open_files, resource.RLIM_INFINITY))
+        monkeypatch.setattr(docker, "from_env", self._docker)
         monkeypatch.setattr(platform, "freedesktop_os_release", self._os_release)
 
     def _installed(self, engine: str) -> str:

@@ -36,7 +36,7 @@ def test_quantiles_of_round_numbers() -> None:
 
 
 def test_no_request_is_no_latency() -> None:
-    assert figures.latency(pd.Series([], dtype="float64")) == Latency()
+    assert figures.latency(pd.Series(np.array([], dtype=np.float64))) == Latency()
 
 
 def test_a_request_belongs_to_the_moment_of_its_answer() -> None:

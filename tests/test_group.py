@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from runner import group as grouping
-from runner.attempt import Stage
 from runner.errors import ConnbenchError, Interrupted, StackError
 from runner.group import run_group
 from runner.matrix.cells import Cell
@@ -18,6 +17,9 @@ from runner.plan import PlannedAttempt, PlannedGroup
 from runner.progress import TimeBook
 from runner.results.schema import AttemptRecord, Verdict
 from tests.matrix.examples import POSTGRES, SYNC, age, make_cell
+
+if TYPE_CHECKING:
+    from runner.attempt import Stage
 
 Action = Callable[["FakeAttempt"], object]
 
@@ -63,7 +65,8 @@ class FakeAttempt:
 
     def _note(self, phase: str, *more: int) -> None:
         self.script.notes.append((self.cell.id, phase, *map(str, more)))
-        self.script.actions.get((self.cell.id, phase), lambda _: None)(self)
+        if action := self.script.actions.get((self.cell.id, phase)):
+            action(self)
 
     def up(self) -> None:
         self._note("up")

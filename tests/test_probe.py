@@ -23,8 +23,9 @@ Answer = tuple[int, str, dict[str, str]]
 class SmallServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, answer: Callable[["Request"], Answer]) -> None:
-        self.answer = answer
+    def __init__(self, scene: Any) -> None:
+        """`scene.answer` says what a request is answered with."""
+        self.scene = scene
         self.seen: list[Request] = []
         self.connections = 0
         super().__init__(("127.0.0.1", 0), Handler)
@@ -52,14 +53,14 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         request = Request(self.command, self.path, body)
         self.server.seen.append(request)
-        status, text, headers = self.server.answer(request)
+        status, text, headers = self.server.scene.answer(request)
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(text))}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text.encode())
 
-    do_GET = do_POST = _answer
+    do_GET = do_POST = _answer  # noqa: N815  as the base class looks for them
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name in the base class
         pass
@@ -101,7 +102,7 @@ class Scene:
 
     def __init__(self, log: Path) -> None:
         self.answer: Callable[[Request], Answer] = lambda _: (200, "ok", {"X-Connbench-Token": TOKEN})
-        self.server = SmallServer(lambda request: self.answer(request))
+        self.server = SmallServer(self)
         self.service = FakeService(Address("127.0.0.1", self.server.server_address[1]), log)
         self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()

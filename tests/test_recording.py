@@ -1,5 +1,6 @@
 """From evidence to the record: each figure against a count by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 
 from runner.recording import basic_record, measured_record
 from runner.results.schema import AttemptRecord, Latency, SamplerQuality, Verdict
-from tests.evidences import ZERO, aftermath, evidence, requests
+from tests.evidences import ZERO, aftermath, evidence, requests, stretch
 
 SAMPLER = SamplerQuality(asked_per_second=20, taken=100, late=0, achieved_per_second=20, cpu_seconds=0.1)
 
@@ -128,7 +129,8 @@ def test_resources() -> None:
         (ZERO + 2.0, "database", 1.0, 330e6),
         (ZERO + 1.0, "load", 0.1, float("nan")),
     ]
-    resources = record(host_rows=rows).resources
+    costly = replace(stretch(1.0, 2.0, 8), cpu_seconds={"app": 9.0, "database": 9.0, "load": 9.0})
+    resources = record(host_rows=rows, counted=costly).resources
     assert set(resources) == {"app", "database", "load"}
     assert resources["app"].cpu_seconds_per_request == pytest.approx(0.8 / 8)
     assert resources["database"].cpu_seconds_per_request == pytest.approx(0.4 / 8)

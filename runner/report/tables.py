@@ -45,7 +45,7 @@ WIDTH = 120
 #: What the names of server and setting may take at most before they are folded.
 _NAMES_WIDTH = 40
 #: `1.84× (1.79–1.90)` and the gap after it.
-_RATIO_WIDTH = 19
+_RATIO_WIDTH = 18
 _BEST = "bold green"
 _BAD = "red"
 _QUIET = "dim"

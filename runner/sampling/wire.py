@@ -3,8 +3,8 @@
 A server is always late: it learns that a client has closed its connection when its process (PostgreSQL) or
 thread (MariaDB, MySQL) gets the processor, and by then the client may have opened the next one. On two loaded
 cores, four clients that never held more than one connection each occupied up to 5 slots of PostgreSQL and up
-to 10 of MariaDB; PostgreSQL's notice of a closed connection was most often there within 1 ms, and in one of a
-thousand cases 20 ms late or more, so that no allowance for it is both safe and exact. How many connections an
+to 9 of MariaDB, sixteen up to 27. PostgreSQL had most often noticed within 1 ms, and in one of a thousand cases
+6 to 50 ms late, so that no allowance for it is both safe and exact. How many connections an
 application *held* cannot be told from the server's books alone. The kernel knows, because a client's `close`
 and its next `connect` reach it in order.
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -135,7 +136,7 @@ def test_memory_is_read_once_a_second(sampler: HostSampler, monkeypatch: pytest.
     rows = sampler.look_away()
     read = [(moment, memory) for moment, *_, memory in rows if not math.isnan(memory)]
     assert [memory for _, memory in read] == [1001, 1002, 1003]
-    assert all(later - earlier >= 0.1 for (earlier, _), (later, _) in zip(read, read[1:], strict=False))
+    assert all(later - earlier >= 0.1 for (earlier, _), (later, _) in pairwise(read))
     assert len(rows) > len(read)
 
 

@@ -95,9 +95,7 @@ class MySQL(Database):
         folder = provider.private_folder(name, unprivileged=True)
         self._data, self._socket = folder / "data", folder / "socket"
         if len(str(self._socket)) > SOCKET_PATH_LENGTH:
-            raise EnvironmentUnfit(
-                f"{self._socket} is too long for a socket file: set TMPDIR to a shorter folder"
-            )
+            raise EnvironmentUnfit(f"{self._socket} is too long for a socket file: set TMPDIR to a shorter folder")
         mysql_server.initialise(found, self._data, folder)
         first = folder / "first.sql"
         hand_over(first, mysql_server.first_statements(self._password))
@@ -261,9 +259,7 @@ class MySQL(Database):
             doubts.append("sessions of other accounts came or went meanwhile")
         expected = books.opened - began.books.opened + books.refused - began.books.refused
         if held.opened is not None and held.opened != expected:
-            doubts.append(
-                f"clients opened {held.opened} connections, of which {expected} are in the account's books"
-            )
+            doubts.append(f"clients opened {held.opened} connections, of which {expected} are in the account's books")
         if held.doubt and held.peak < slots:
             doubts.append(held.doubt)
         return Peak(min(held.peak, slots), slots, "; ".join(doubts))

@@ -66,14 +66,10 @@ def describe(cursor: Cursor, database: str) -> Template:
 
 def copy(cursor: Cursor, template: Template, database: str) -> None:
     """Makes `database` a new, equal copy, and the session's default database."""
-    cursor.execute(
-        f"CREATE DATABASE {quoted(database)} CHARACTER SET {template.charset} COLLATE {template.collation}"
-    )
+    cursor.execute(f"CREATE DATABASE {quoted(database)} CHARACTER SET {template.charset} COLLATE {template.collation}")
     cursor.execute(f"USE {quoted(database)}")
     # The rows are known to be consistent: they were checked when they were written to the template.
-    cursor.execute(
-        "SET SESSION foreign_key_checks = 0, unique_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO'"
-    )
+    cursor.execute("SET SESSION foreign_key_checks = 0, unique_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
     try:
         for table in template.tables:
             cursor.execute(table.create)
@@ -84,9 +80,7 @@ def copy(cursor: Cursor, template: Template, database: str) -> None:
             cursor.execute(f"INSERT INTO {quoted(table.name)} ({columns}) SELECT {columns} FROM {source}")
         cursor.execute("COMMIT")
     finally:
-        cursor.execute(
-            "SET SESSION foreign_key_checks = DEFAULT, unique_checks = DEFAULT, sql_mode = DEFAULT"
-        )
+        cursor.execute("SET SESSION foreign_key_checks = DEFAULT, unique_checks = DEFAULT, sql_mode = DEFAULT")
     # With enough sample pages in the server's settings this reads all pages, so that every copy gets the same
     # figures and with them the same plans: 10 ms. Figures put into mysql.innodb_index_stats by hand are not
     # taken up by an open table, whatever is flushed.
@@ -96,8 +90,7 @@ def copy(cursor: Cursor, template: Template, database: str) -> None:
 
 _LOST = {
     "views": (
-        "SELECT table_name FROM information_schema.tables"
-        " WHERE table_schema = %s AND table_type <> 'BASE TABLE'"
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type <> 'BASE TABLE'"
     ),
     "tables of another engine than InnoDB": (
         "SELECT table_name FROM information_schema.tables"

@@ -106,8 +106,7 @@ def server_settings(product: Product) -> dict[str, str]:
 def server_arguments(product: Product, settings: Mapping[str, str]) -> list[str]:
     """Settings and instruments as the program takes them."""
     arguments = [
-        f"--{name}={value}" if name != "skip_log_bin" else "--skip-log-bin"
-        for name, value in settings.items()
+        f"--{name}={value}" if name != "skip_log_bin" else "--skip-log-bin" for name, value in settings.items()
     ]
     instruments = _INSTRUMENTS if product.mariadb else _INSTRUMENTS + _MYSQL_INSTRUMENTS
     return arguments + [f"--performance-schema-instrument={instrument}" for instrument in instruments]
@@ -128,9 +127,7 @@ def initialise(product: Product, data: Path, folder: Path) -> None:
     else:
         arguments = [str(product.program), "--no-defaults", "--initialize-insecure", "--secure-file-priv="]
     command = Command([*arguments, f"--datadir={data}"], cwd=folder)
-    run_command(
-        command, limit=waiting.DATABASE_START, what=f"making {product.name}'s data folder", unprivileged=True
-    )
+    run_command(command, limit=waiting.DATABASE_START, what=f"making {product.name}'s data folder", unprivileged=True)
 
 
 def first_statements(password: str) -> str:

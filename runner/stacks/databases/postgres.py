@@ -163,9 +163,7 @@ class Postgres(Database):
             visit.execute("VACUUM (FREEZE, ANALYZE)")
         self._wait_until_left(account)
         database = sql.Identifier(account.database)
-        self._admin.execute(
-            sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true").format(database)
-        )
+        self._admin.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true").format(database))
         self._admin.execute("CHECKPOINT")
         self._template = account
 
@@ -348,9 +346,7 @@ def find_binaries() -> Path:
         return debian[-1].parent
     if shutil.which("pg_config") is not None:
         folder = Path(
-            run_command(
-                Command(["pg_config", "--bindir"]), limit=waiting.VERSION_COMMAND, what="pg_config"
-            ).strip()
+            run_command(Command(["pg_config", "--bindir"]), limit=waiting.VERSION_COMMAND, what="pg_config").strip()
         )
         if (folder / "initdb").exists():
             return folder

@@ -63,9 +63,7 @@ class Starter:
             raise
 
 
-def wait_until_ready(
-    service: NativeService, connect: Callable[[NativeService], C], not_yet: type[Exception]
-) -> C:
+def wait_until_ready(service: NativeService, connect: Callable[[NativeService], C], not_yet: type[Exception]) -> C:
     """Connects again and again until it works, the server has ended or `waiting.DATABASE_START` is over."""
     last = ""
 
@@ -84,9 +82,7 @@ def wait_until_ready(
     found = waiting.wait_for(probe, waiting.DATABASE_START)
     if found is None:
         limit = f"{waiting.DATABASE_START:.0f} s"
-        raise StackError(
-            f"{service.name} was not ready after {limit} ({last}); its log ends:\n{service.log_tail()}"
-        )
+        raise StackError(f"{service.name} was not ready after {limit} ({last}); its log ends:\n{service.log_tail()}")
     return found
 
 

@@ -65,6 +65,12 @@ class DatabaseContract:
         with closing(MONITORS[database.spec.engine](**database.monitor_arguments())) as monitor:
             yield monitor
 
+    @pytest.fixture
+    def exact(self, database: Database) -> bool:
+        """Whether peaks are exact here, or bounds from below as for a user without rights."""
+        with closing(wire.watch(database.service.address.port)) as watch:
+            return isinstance(watch, wire.PacketWatch)
+
     # --- life ---
 
     def test_it_says_what_it_is_and_how_it_is_set(self, database: Database) -> None:
@@ -182,17 +188,19 @@ class DatabaseContract:
         assert (peak.connections, peak.slots, peak.doubt) == (0, 0, "")
         assert database.books(account).opened == 0
 
-    def test_peak_of_what_is_held_at_once(self, database: Database, account: Account) -> None:
+    def test_peak_of_what_is_held_at_once(self, database: Database, account: Account, exact: bool) -> None:
         other = database.create_from_template("idle_beside_it")
         beside = [session(database, other) for _ in range(2)]
         before = session(database, account)
         mark = database.mark_peak(account)
         held = [session(database, account) for _ in range(6)]
+        time.sleep(0.0 if exact else 0.2)
         for client in held:
             client.close()
         later = session(database, account)
         peak = database.read_peak(mark)
-        assert (peak.connections, peak.doubt) == (7, "")
+        assert peak.connections == 7
+        assert not (exact and peak.doubt)
         assert 7 <= peak.slots <= 8
         for client in [*beside, before, later]:
             client.close()
@@ -200,14 +208,18 @@ class DatabaseContract:
 
     @pytest.mark.parametrize("hold", [0.0, 0.005])
     def test_peak_of_short_connections_is_that_of_the_clients(
-        self, database: Database, account: Account, hold: float
+        self, database: Database, account: Account, exact: bool, hold: float
     ) -> None:
         mark = database.mark_peak(account)
         churned = churn(database, account, clients=4, each=100, hold=hold)
         peak = database.read_peak(mark)
-        assert churned.surely_held <= peak.connections <= min(churned.perhaps_held, 4)
+        assert peak.connections <= min(churned.perhaps_held, 4)
         assert peak.slots >= peak.connections
-        assert peak.doubt == ""
+        if exact:
+            assert peak.connections >= churned.surely_held
+            assert peak.doubt == ""
+        else:
+            assert bool(peak.doubt) == (peak.connections < peak.slots)
 
     def test_peak_without_the_right_to_watch_packets(
         self, database: Database, account: Account, monkeypatch: pytest.MonkeyPatch
