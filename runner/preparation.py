@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner import waiting
-from runner.matrix.spec import ConnectionSpec
 from runner.provision.native import Command, NativeProvider, run_command
 from runner.sampling.database import DatabaseSampler
 from runner.stacks.app import App, django_database, make_overlay
+from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec, make_database
 from runner.stacks.databases.base import Database
 from runner.stacks.environment import AppEnvironment

@@ -82,9 +82,7 @@ class Client:
         self._parser: HttpResponseParser | None = None
         self._start_answer()
 
-    def request(
-        self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    def request(self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
         """Sends one request and reads the whole answer; never raises for what the network does."""
         request = self._request_bytes(method, path, body, headers)
         self._start_answer()

@@ -67,7 +67,13 @@ class RecordedClient:
         return self._request("GET", path, name, b"", headers)
 
     def post(
-        self, path: str, *, json: Any = None, data: bytes = b"", name: str = "", headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes = b"",
+        name: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Sends a POST with a JSON body, or with `data` as it stands."""
         if json is not None:
@@ -115,9 +121,7 @@ class Batches:
         failed = answer.status >= 400 or answer.error is not None
         if self.recorder is not None:
             text = answer.text if failed else ""
-            self.recorder.add(
-                f"{method} {name}", answer.status, answer.milliseconds, answer.timing, answer.error, text
-            )
+            self.recorder.add(f"{method} {name}", answer.status, answer.milliseconds, answer.timing, answer.error, text)
         if failed:
             self._environment.stats.log_error(method, name, answer.error or f"HTTP {answer.status}")
 

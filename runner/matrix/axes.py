@@ -83,7 +83,6 @@ def same(left: object, right: object) -> bool:
 def selects(where: Mapping[str, Any], axes: Mapping[str, Any]) -> bool:
     """Whether a cell with these axis values is meant; a list in `where` stands for any of its values."""
     return all(
-        axis in axes
-        and any(same(axes[axis], value) for value in (wanted if isinstance(wanted, list) else [wanted]))
+        axis in axes and any(same(axes[axis], value) for value in (wanted if isinstance(wanted, list) else [wanted]))
         for axis, wanted in where.items()
     )

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.matrix.spec import ConnectionSpec, LoadSpec
+from runner.matrix.spec import LoadSpec
+from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.servers import AnyServerSpec
 

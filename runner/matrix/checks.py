@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from runner.matrix.axes import LOAD, SECTIONS, Parameter, parse_parameter, same, unknown_part, with_parameters
 from runner.matrix.document import Document, Place, nearest, not_among, shown
 from runner.matrix.shape import own_words
-from runner.matrix.spec import ConnectionSpec, LoadSpec
+from runner.matrix.spec import LoadSpec
 from runner.models import Strict
+from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.servers import AnyServerSpec
 
@@ -129,9 +130,7 @@ class _Checker:
         axis = next(axis for axis, section in SECTIONS.items() if section == parameter.section)
         chosen = self._axes.get(axis)
         if isinstance(chosen, list) and parameter.name not in chosen:
-            self._document.at_key(
-                place, f"{parameter.name} is not on the axis {axis}, so this would vary nothing"
-            )
+            self._document.at_key(place, f"{parameter.name} is not on the axis {axis}, so this would vary nothing")
             return False
         return True
 
@@ -170,9 +169,7 @@ class _Checker:
     def _has_company(self, parameter: Parameter) -> bool:
         """Whether another axis varies the same definition."""
         others = (parse_parameter(axis) for axis in self._axes if axis != parameter.axis)
-        return any(
-            other and (other.section, other.name) == (parameter.section, parameter.name) for other in others
-        )
+        return any(other and (other.section, other.name) == (parameter.section, parameter.name) for other in others)
 
     def _check_where(self, place: Place, where: object) -> None:
         if not isinstance(where, dict):
@@ -197,18 +194,14 @@ class _Checker:
         on_axis = self._axes.get(axis)
         values = on_axis if isinstance(on_axis, list) else []
         return (
-            list(dict.fromkeys([*self._definitions[SECTIONS[axis]], *_texts(values)]))
-            if axis in SECTIONS
-            else values
+            list(dict.fromkeys([*self._definitions[SECTIONS[axis]], *_texts(values)])) if axis in SECTIONS else values
         )
 
     def _check_app(self, app: str) -> None:
         folder = self._root / "apps"
         known = sorted(path.parent.name for path in folder.glob("*/app.yaml"))
         if app not in known:
-            self._document.at_value(
-                ("app",), f"no folder under apps/ with an app.yaml: {not_among(app, known)}"
-            )
+            self._document.at_value(("app",), f"no folder under apps/ with an app.yaml: {not_among(app, known)}")
 
     def _profiles(self) -> Iterator[tuple[Place, object]]:
         load = self._data.get(LOAD)

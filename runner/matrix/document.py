@@ -90,9 +90,7 @@ class Document:
         if not self.problems:
             return
         found = sorted(set(self.problems))
-        lines = [
-            f"{self.path}:{at.line}:{at.column}: {text}" for at, text in ((p.position, p.text) for p in found)
-        ]
+        lines = [f"{self.path}:{at.line}:{at.column}: {text}" for at, text in ((p.position, p.text) for p in found)]
         if len(lines) > MOST_PROBLEMS:
             lines[MOST_PROBLEMS:] = [f"… and {len(lines) - MOST_PROBLEMS} more"]
         raise UsageError("\n".join(lines))
@@ -148,9 +146,7 @@ def _read_text(path: Path) -> str:
         before = raw[: error.start].decode("utf-8-sig", errors="replace")
         at = _position_in(before, len(before))
         found = f"byte 0x{raw[error.start]:02x}"
-        raise UsageError(
-            f"{path}:{at.line}:{at.column}: not UTF-8: found {found}; save the file as UTF-8"
-        ) from error
+        raise UsageError(f"{path}:{at.line}:{at.column}: not UTF-8: found {found}; save the file as UTF-8") from error
 
 
 def _position_in(text: str, offset: int) -> Position:
@@ -275,9 +271,7 @@ class _Converter:
         try:
             return self._read[kind](node)
         except (ValueError, KeyError, IndexError, OverflowError):
-            self._document.at_value(
-                place, f"found {shown(node.value)}, which is no {_IN_WORDS.get(kind, kind)}"
-            )
+            self._document.at_value(place, f"found {shown(node.value)}, which is no {_IN_WORDS.get(kind, kind)}")
             return None
 
 

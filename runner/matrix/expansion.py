@@ -63,11 +63,7 @@ class _Axes:
             "servers": matrix.servers,
             "connections": matrix.connections,
         }
-        implied = {
-            axis: list(definitions[section])
-            for axis, section in SECTIONS.items()
-            if axis not in matrix.matrix
-        }
+        implied = {axis: list(definitions[section]) for axis, section in SECTIONS.items() if axis not in matrix.matrix}
         self.values: dict[str, Sequence[Any]] = {**implied, **matrix.matrix}
         parsed = (parse_parameter(axis) for axis in matrix.matrix if axis not in SECTIONS)
         self.parameters = {parameter.axis: parameter for parameter in parsed if parameter is not None}
@@ -124,9 +120,7 @@ def _make(matrix: MatrixFile, axes: _Axes, values: dict[str, Any]) -> Cell | Ski
     try:
         database = with_parameters(matrix.databases[values["database"]], _chosen(axes, values, "databases"))
         server = with_parameters(matrix.servers[values["server"]], _chosen(axes, values, "servers"))
-        connection = with_parameters(
-            matrix.connections[values["connection"]], _chosen(axes, values, "connections")
-        )
+        connection = with_parameters(matrix.connections[values["connection"]], _chosen(axes, values, "connections"))
         load = with_parameters(matrix.load, _chosen(axes, values, LOAD))
     except ValidationError as error:
         return SkippedCell(cell_id, values, own_words(error.errors(include_url=False)[0]))
@@ -151,16 +145,12 @@ def _make(matrix: MatrixFile, axes: _Axes, values: dict[str, Any]) -> Cell | Ski
 def _chosen(axes: _Axes, values: Mapping[str, Any], section: str) -> dict[tuple[str, ...], Any]:
     """A cell's values of the parameters of one section."""
     parameters = (axes.parameters[axis] for axis in values if axis in axes.parameters)
-    return {
-        parameter.path: values[parameter.axis] for parameter in parameters if parameter.section == section
-    }
+    return {parameter.path: values[parameter.axis] for parameter in parameters if parameter.section == section}
 
 
 def _cell_id(axes: _Axes, values: Mapping[str, Any]) -> str:
     names = [_slug(values[axis]) for axis in SECTIONS]
-    parameters = [
-        f"{label}-{_value_slug(values[axis])}" for axis, label in axes.labels.items() if axis in values
-    ]
+    parameters = [f"{label}-{_value_slug(values[axis])}" for axis, label in axes.labels.items() if axis in values]
     return "-".join([*names, *parameters])
 
 
@@ -178,9 +168,7 @@ def _refuse_equal_ids(cells: Sequence[Cell | SkippedCell]) -> None:
     for cell_id, count in Counter(cell.id for cell in cells).items():
         if count > 1:
             twins = " and ".join(str(dict(cell.axes)) for cell in cells if cell.id == cell_id)
-            raise UsageError(
-                f"{count} cells would have the id {cell_id!r}: {twins}. Rename one of their definitions."
-            )
+            raise UsageError(f"{count} cells would have the id {cell_id!r}: {twins}. Rename one of their definitions.")
         if len(cell_id) > LONGEST_ID:
             raise UsageError(
                 f"the cell id {cell_id!r} has {len(cell_id)} characters, at most {LONGEST_ID}: shorten names"

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 from runner.matrix.cells import Cell, Prediction
-from runner.matrix.spec import PoolSpec
+from runner.stacks.connection import PoolSpec
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
 
@@ -122,9 +122,7 @@ class _Situation:
     def requests_words(self) -> str:
         clients = _count(self.users, "client", "clients")
         return (
-            clients
-            if self.kept_alive
-            else f"{clients} × 2 (the last request's may still be closing) = {self.requests}"
+            clients if self.kept_alive else f"{clients} × 2 (the last request's may still be closing) = {self.requests}"
         )
 
     @property
@@ -157,9 +155,7 @@ def _blocks(cell: Cell) -> bool:
 
 def _per_request(at: _Situation, *, blocking: bool) -> Prediction:
     most = min(at.places, at.requests)
-    formula = (
-        f"{at.room_words if at.places <= at.requests else at.requests_words}, only while a request lasts"
-    )
+    formula = f"{at.room_words if at.places <= at.requests else at.requests_words}, only while a request lasts"
     if blocking:
         # A worker goes on to another greenlet only where one waits for its client, as with a long answer.
         formula += f"; about {at.processes}, since a query blocks its whole worker"

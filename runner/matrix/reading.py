@@ -24,9 +24,7 @@ def read_matrix(path: Path, project: Path = PROJECT) -> MatrixFile:
     if not isinstance(document.data, dict):
         at = document.value_at(())
         found = shown(document.data)
-        raise UsageError(
-            f"{path}:{at.line}:{at.column}: found {found}, allowed: a mapping that begins with `name:`"
-        )
+        raise UsageError(f"{path}:{at.line}:{at.column}: found {found}, allowed: a mapping that begins with `name:`")
     data = {key: value for key, value in document.data.items() if key != "expect"}
     matrix: MatrixFile | None = validate(document, MatrixFile, data)
     expectations = _expectations(document)
@@ -42,11 +40,7 @@ def _expectations(document: Document) -> list[dict[str, Any]]:
     if not isinstance(entries, list):
         document.at_value(("expect",), f"found {shown(entries)}, allowed: a list")
         return []
-    return [
-        expectation
-        for index, entry in enumerate(entries)
-        for expectation in _flat_entry(document, index, entry)
-    ]
+    return [expectation for index, entry in enumerate(entries) for expectation in _flat_entry(document, index, entry)]
 
 
 def _flat_entry(document: Document, index: int, entry: object) -> list[dict[str, Any]]:
@@ -63,9 +57,7 @@ def _flat_entry(document: Document, index: int, entry: object) -> list[dict[str,
     expectations = []
     for metric in metrics:
         if metric not in METRICS:
-            text = (
-                f"no such metric; allowed: where, {', '.join(METRICS)}{nearest(metric, ['where', *METRICS])}"
-            )
+            text = f"no such metric; allowed: where, {', '.join(METRICS)}{nearest(metric, ['where', *METRICS])}"
             document.at_key((*place, metric), text)
         bound = validate(document, Bound, entry[metric], (*place, metric))
         if bound is not None:

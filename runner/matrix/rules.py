@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from runner.matrix.spec import ConnectionSpec
+from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.servers import AnyServerSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
@@ -56,11 +56,7 @@ def _pool_without_any_connection(combination: Combination) -> str | None:
 
 def _psycogreen_without_psycopg2(combination: Combination) -> str | None:
     server = combination.server
-    if (
-        not isinstance(server, GunicornSpec)
-        or not server.psycogreen
-        or combination.database.driver == "psycopg2"
-    ):
+    if not isinstance(server, GunicornSpec) or not server.psycogreen or combination.database.driver == "psycopg2":
         return None
     if combination.database.engine == "postgres":
         return "psycogreen is for psycopg2: psycopg 3 gives way to other greenlets by itself"

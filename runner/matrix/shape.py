@@ -76,9 +76,7 @@ def _note(document: Document, kind: Any, value: object, at: Place, detail: Error
         case "union_tag_invalid":
             name = context["discriminator"].strip("'")
             found = detail["input"].get(name, context["tag"])
-            document.at_value(
-                (*place, name), not_among(found, re.findall(r"'([^']*)'", context["expected_tags"]))
-            )
+            document.at_value((*place, name), not_among(found, re.findall(r"'([^']*)'", context["expected_tags"])))
         case _ if last == "[key]":
             document.at_key(place, own_words(detail))
         case _:

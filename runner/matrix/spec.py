@@ -1,44 +1,15 @@
 """matrix.yaml as typed models. Units are part of a value: `4s`, `250ms`."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import Field, model_validator
 
+from runner.durations import Duration
 from runner.models import Strict
+from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.servers import AnyServerSpec
-
-_DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)\s*(?P<unit>ms|s|m)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-
-#: As in the file; for the JSON Schema alone.
-DurationText = Annotated[str, Field(pattern=r"^ *[0-9]+(\.[0-9]+)? *(ms|s|m) *$")]
-
-
-def parse_duration(value: object) -> object:
-    """`4s`, `250ms`, `2m` to seconds; a bare number is refused, since its unit would be a guess."""
-    if not isinstance(value, str):
-        raise ValueError(f"a duration needs a unit, such as '4s' or '250ms', not {value!r}")
-    match = _DURATION.fullmatch(value.strip())
-    if match is None:
-        raise ValueError(f"{value!r} is no duration; write '4s', '250ms' or '2m'")
-    return float(match["number"]) * _SECONDS[match["unit"]]
-
-
-def write_duration(seconds: float) -> str:
-    """What `parse_duration` reads: a dumped matrix can be read again."""
-    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
-
-
-#: Seconds, written with a unit.
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration, json_schema_input_type=DurationText),
-    PlainSerializer(write_duration, return_type=str),
-    Field(gt=0, le=3600),
-]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
 
@@ -67,23 +38,6 @@ class SamplingSpec(Strict):
     host: float = Field(default=5.0, gt=0, le=50)
 
 
-class PoolSpec(Strict):
-    """Django's native psycopg pool (`OPTIONS["pool"]`)."""
-
-    kind: Literal["native"]
-    min_size: int = Field(default=4, ge=0, le=1000)
-    max_size: int | None = Field(default=None, ge=1, le=1000)
-    timeout: Duration | None = None
-
-
-class ConnectionSpec(Strict):
-    """Django's connection settings: `DATABASES[...]`, as they are spelt there in lower case."""
-
-    conn_max_age: int | None = Field(default=0, ge=0)
-    conn_health_checks: bool = False
-    pool: PoolSpec | None = None
-
-
 class Bound(Strict):
     """The least and the most that a metric may be; at least one of the two."""
 
@@ -95,9 +49,7 @@ class Bound(Strict):
         if self.at_most is None and self.at_least is None:
             raise ValueError("no bound; write `at_most:` or `at_least:`, or both")
         if self.at_most is not None and self.at_least is not None and self.at_least > self.at_most:
-            raise ValueError(
-                f"at_least {self.at_least:g} is above at_most {self.at_most:g}: nothing can be both"
-            )
+            raise ValueError(f"at_least {self.at_least:g} is above at_most {self.at_most:g}: nothing can be both")
         return self
 
 

@@ -12,9 +12,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from runner.errors import UsageError
-from runner.matrix.spec import ConnectionSpec
 from runner.models import Strict
 from runner.provision.service import Address
+from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.databases.base import Account
 from runner.stacks.servers.base import PROBE_QUERY

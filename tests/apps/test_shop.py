@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from runner.matrix.spec import ConnectionSpec
 from runner.provision.native import NativeProvider
 from runner.stacks.app import django_database, load_app, make_overlay
+from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec, make_database
 from runner.stacks.databases.base import Account, Database
 from tests.shops import manage

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from runner.matrix.cells import Cell
-from runner.matrix.spec import ConnectionSpec, LoadSpec, MatrixFile
+from runner.matrix.spec import LoadSpec, MatrixFile
+from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.servers import AnyServerSpec
 

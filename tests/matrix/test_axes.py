@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from runner.matrix.axes import Parameter, parse_parameter, same, selects, unknown_part, with_parameters
-from runner.matrix.spec import ConnectionSpec, LoadSpec
+from runner.matrix.spec import LoadSpec
+from runner.stacks.connection import ConnectionSpec
 from tests.matrix.examples import POSTGRES, age, make_cell, pool
 
 

@@ -31,9 +31,7 @@ def test_the_product_in_the_order_of_the_file() -> None:
         "pg-uwsgi-forever",
         "pg-uwsgi-pooled",
     ]
-    turned = make_matrix(
-        {"connection": ["forever", "per-request"], "server": ["uwsgi", "sync"], "database": ["pg"]}
-    )
+    turned = make_matrix({"connection": ["forever", "per-request"], "server": ["uwsgi", "sync"], "database": ["pg"]})
     assert [cell.id for cell in expand(turned).cells] == [
         "pg-uwsgi-forever",
         "pg-sync-forever",
@@ -188,9 +186,7 @@ def test_too_many_cells_are_counted_and_not_made() -> None:
 def test_equal_ids_are_refused() -> None:
     servers = {"a_b": {"kind": "uwsgi"}, "a-b": {"kind": "uwsgi"}}
     matrix = make_matrix({**NAMES, "server": ["a_b", "a-b"]}, servers=servers)
-    with pytest.raises(
-        UsageError, match=r"2 cells would have the id 'pg-a-b-per-request': .*a_b.* and .*a-b.*Rename"
-    ):
+    with pytest.raises(UsageError, match=r"2 cells would have the id 'pg-a-b-per-request': .*a_b.* and .*a-b.*Rename"):
         expand(matrix)
 
 
@@ -232,8 +228,7 @@ def test_ids_counts_and_order(axes: dict[str, list[Any]]) -> None:
     loads = len(axes.get("load.users", [0])) * len(axes.get("load.keep_alive", [0]))
     assert len(cells) == len(axes["database"]) * servers * connections * loads
     places = [
-        [values.index(c.axes[axis]) if axis in c.axes else -1 for axis, values in axes.items()]
-        for c in expansion.cells
+        [values.index(c.axes[axis]) if axis in c.axes else -1 for axis, values in axes.items()] for c in expansion.cells
     ]
     assert places == sorted(places)
     known = by_id(expansion)

@@ -282,10 +282,7 @@ def test_opened_again_when_too_old(seconds: int | None, opened: int, least_left:
 def test_the_harness_leaves_connections_behind_in_greenlets() -> None:
     prediction = predicted(POSTGRES, GEVENT, age(None), checks=5)
     assert (prediction.max, prediction.opened_max) == (21, 21)
-    assert (
-        prediction.formula
-        == "16 clients kept alive, each keeps its own + 5 that the harness's checks may leave"
-    )
+    assert prediction.formula == "16 clients kept alive, each keeps its own + 5 that the harness's checks may leave"
     assert predicted(POSTGRES, UWSGI, age(None), checks=5) == predicted(POSTGRES, UWSGI, age(None))
 
 
@@ -349,9 +346,7 @@ def test_opened_may_be_bounded_altogether() -> None:
 @given(
     database=st.sampled_from([POSTGRES, MYSQL, PSYCOPG2]),
     server=st.sampled_from([SYNC, GTHREAD, GEVENT, UWSGI]),
-    connection=st.sampled_from(
-        [age(0), age(1), age(60), age(None), pool(min_size=0, max_size=3), pool(min_size=2)]
-    ),
+    connection=st.sampled_from([age(0), age(1), age(60), age(None), pool(min_size=0, max_size=3), pool(min_size=2)]),
     users=st.integers(1, 300),
     keep_alive=st.booleans(),
     limit=st.integers(10, 400),
@@ -359,9 +354,7 @@ def test_opened_may_be_bounded_altogether() -> None:
 def test_bounds_are_in_order(
     database: Any, server: Any, connection: Any, users: int, keep_alive: bool, limit: int
 ) -> None:
-    cell = make_cell(
-        {**database, "max_connections": limit}, server, connection, users=users, keep_alive=keep_alive
-    )
+    cell = make_cell({**database, "max_connections": limit}, server, connection, users=users, keep_alive=keep_alive)
     prediction = predict(cell)
     usable = usable_connections(cell.database)
     assert 1 <= prediction.min <= (usable if prediction.max is None else prediction.max) <= usable

@@ -72,9 +72,7 @@ def test_a_good_matrix(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "path", [ROOT / "matrix.yaml", *sorted((ROOT / "matrices").rglob("*.yaml"))], ids=str
-)
+@pytest.mark.parametrize("path", [ROOT / "matrix.yaml", *sorted((ROOT / "matrices").rglob("*.yaml"))], ids=str)
 def test_committed_matrices_are_good(path: Path) -> None:
     assert expand(read_matrix(path)).cells
 
@@ -334,9 +332,7 @@ def test_parameters_that_another_axis_makes_valid_are_left_to_the_cells(tmp_path
 
 def test_a_parameter_of_a_definition_off_its_axis_varies_nothing(tmp_path: Path) -> None:
     lines = refusal(tmp_path, GOOD.replace("[sync, uwsgi]", "[sync]"))
-    assert lines == [
-        "17:3: matrix.servers.uwsgi.threads: uwsgi is not on the axis server, so this would vary nothing"
-    ]
+    assert lines == ["17:3: matrix.servers.uwsgi.threads: uwsgi is not on the axis server, so this would vary nothing"]
 
 
 def test_an_axis_with_one_definition_may_be_left_out(tmp_path: Path) -> None:
@@ -433,17 +429,11 @@ def mutated_text(draw: st.DrawFn) -> str:
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(text)))
         end = start + draw(st.integers(0, 12))
-        text = (
-            text[:start]
-            + draw(st.text(st.sampled_from("ab: {}[]-\n\t'\"&*!%#|>?,~0é\0"), max_size=6))
-            + text[end:]
-        )
+        text = text[:start] + draw(st.text(st.sampled_from("ab: {}[]-\n\t'\"&*!%#|>?,~0é\0"), max_size=6)) + text[end:]
     return text
 
 
-@settings(
-    max_examples=FUZZ_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=FUZZ_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=mutated_data() | mutated_text())
 def test_nothing_but_a_matrix_or_a_refusal(tmp_path: Path, text: str) -> None:
     with contextlib.suppress(UsageError):

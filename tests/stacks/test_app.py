@@ -8,10 +8,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from runner.errors import UsageError
-from runner.matrix.spec import ConnectionSpec
 from runner.provision.service import Address
 from runner.stacks import app as apps
 from runner.stacks.app import Check, django_database, load_app, make_overlay
+from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.databases.base import Account
 from runner.stacks.servers.base import PROBE_QUERY

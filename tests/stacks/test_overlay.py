@@ -117,5 +117,5 @@ def test_psycogreen_makes_psycopg2_give_way(tmp_path: Path) -> None:
     metrics = {cell["id"]: cell["metrics"] for cell in summary["cells"]}
     plain, green = metrics["pg-plain-per-request"], metrics["pg-green-per-request"]
     assert plain["throughput_rps"]["value"] <= 10
-    assert green["throughput_rps"]["value"] > 40
+    assert green["throughput_rps"]["value"] > 30
     assert plain["connections"]["peak"]["value"] < green["connections"]["peak"]["value"] == 8

@@ -78,7 +78,7 @@ class Peak:
     `connections` is what the account's clients held, from each `connect` to its `close`: the figure that the
     application's settings bound. `slots` is what the server kept occupied, ending sessions included: the
     figure that `max_connections` bounds. They differ where connections are short, since a server learns of a
-    `close` only when its process or thread gets the processor (see `runner.sampling.wire`). `doubt` says in
+    `close` only when its process or thread gets the processor (see `runner.stacks.databases.wire`). `doubt` says in
     words why `connections` may be off, or is empty.
     """
 

@@ -15,8 +15,7 @@ from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.native import Command, NativeProvider, NativeService, run_command
 from runner.provision.service import Address
-from runner.sampling import wire
-from runner.stacks.databases import postgres_log
+from runner.stacks.databases import postgres_log, wire
 from runner.stacks.databases.base import (
     HARNESS_SESSIONS,
     Account,

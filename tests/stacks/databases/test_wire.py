@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from runner.errors import StackError
-from runner.sampling import wire
+from runner.stacks.databases import wire
 
 Listener = socket.socket
 
