@@ -1,16 +1,17 @@
 """One attempt's life: up, verify, count, idle, windows, down. What it saw ends up in its folder."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from runner import probe
-from runner.errors import ConnbenchError, PortLost, StackError
+from runner.errors import ConnbenchError, Interrupted, PortLost, StackError
 from runner.evidence import Aftermath, Evidence, Stretch
 from runner.load.generator import Driven, LoadGenerator, locustfile_of
 from runner.load.records import read_records
@@ -43,6 +44,8 @@ class Stage:
     host_sampler: HostSampler
     #: The same for all cells of a group, so that each is sent the same traffic.
     seed: str
+    #: Set when the run is being stopped: nothing more is started.
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 class Attempt:
@@ -78,10 +81,14 @@ class Attempt:
     def up(self) -> None:
         """A database of its own, the app server, the load generator; returns when all three are ready."""
         with self._phase("up"):
-            name = f"b{self.evidence.planned.block}_{self.cell.id}".replace("-", "_")
+            planned = self.evidence.planned
+            self.stage.folder.event("started", cell=self.cell.id, block=planned.block, attempt=planned.attempt)
+            # The order tells cells apart whose ids differ in what a database name cannot show.
+            name = f"b{planned.block}_{planned.order}_{self.cell.id}".replace("-", "_")
             with self.stage.prepared.lock:
                 self._account = self.stage.prepared.database.create_from_template(name)
             self.stage.prepared.sampler.watch(self._account.database)
+            self._go_on_unless_stopping()
             # Locust's imports and Django's run at the same time.
             self._generator = LoadGenerator(
                 self.stage.provider, f"load of {self.cell.id}", self._folder / "requests.raw", self._log("load")
@@ -136,10 +143,12 @@ class Attempt:
     def down(self) -> None:
         """Stops what was started for this attempt, whatever state it is in."""
         with self._phase("down"):
-            if self._generator is not None:
-                self._generator.close()
-            if self._app_server is not None:
-                self.stage.provider.stop(self._app_server)
+            try:
+                if self._generator is not None:
+                    self._generator.close()
+            finally:
+                if self._app_server is not None:
+                    self.stage.provider.stop(self._app_server)
 
     def record(self) -> AttemptRecord:
         """Reads everything back, judges, and commits the attempt's folder; a failed one keeps what it measured."""
@@ -174,9 +183,19 @@ class Attempt:
     def _log(self, component: str) -> Path:
         return self._folder / "logs" / f"{component}.log"
 
+    def _go_on_unless_stopping(self) -> None:
+        if self.stage.stopping.is_set():
+            raise Interrupted("the run is being stopped")
+
+    def _scratch(self, name: str) -> Path:
+        """A folder for the server's own small files; a port that is drawn twice brings its folder along."""
+        folder = self.stage.provider.folder / name
+        return folder if folder.exists() else self.stage.provider.private_folder(name)
+
     def _start_server(self, account: Account) -> None:
         """Starts the app server; a port lost to somebody else in the meantime is no failure."""
         for tries_left in reversed(range(PORT_TRIES)):
+            self._go_on_unless_stopping()
             # Known from its first moment, so that `down` can end a start that is under way.
             self._app_server, token = self._launch(account)
             try:
@@ -200,7 +219,7 @@ class Attempt:
             wsgi=stage.app.description.wsgi,
             address=address,
             access_log=self._log("access"),
-            scratch=stage.provider.private_folder(f"{account.database}-{address.port}"),
+            scratch=self._scratch(f"{account.database}-{address.port}"),
             env=overlay.env,
         )
         command = cell.server.command(launch)

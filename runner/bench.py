@@ -18,8 +18,8 @@ from runner.matrix.prediction import predict
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
 from runner.plan import Plan, cell_params, make_plan
-from runner.probe import CHECKING_CLIENTS
 from runner.progress import reporter
+from runner.provision.native import NativeProvider
 from runner.report.html import write_report
 from runner.report.tables import print_tables
 from runner.results.schema import CellRecord, RunEnd, RunRecord, SkippedRecord
@@ -27,6 +27,9 @@ from runner.results.store import RunFolder, now_utc
 from runner.run import Run
 from runner.stacks.app import load_app
 from runner.stacks.environment import AppEnvironment, build_environment
+
+# What `auto` takes is the only one there is.
+PROVIDERS = {"auto": NativeProvider, "native": NativeProvider}
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def bench(options: Options, results: Console, messages: Console) -> int:
     folder.write_plan(plan.rows())
     messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False, soft_wrap=True)
     with reporter(messages, plan.planned_seconds) as progress:
-        end = Run(plan, app, environments, folder, progress).execute()
+        end = Run(plan, app, environments, folder, progress, PROVIDERS[options.provider]).execute()
     return conclude(folder, end, results)
 
 
@@ -103,14 +106,14 @@ def run_record(
         matrix_hash=hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest(),
         cells=[_cell_record(cell) for cell in plan.cells.values()],
         skipped=[SkippedRecord(id=cell.id, axes=cell.axes, reason=cell.reason) for cell in expansion.skipped],
-        provider="native",
+        provider=PROVIDERS[options.provider].kind,
         host=describe_host(),
         versions=describe_versions(environments),
     )
 
 
 def _cell_record(cell: Cell) -> CellRecord:
-    predicted = asdict(predict(cell, CHECKING_CLIENTS))
+    predicted = asdict(predict(cell))
     return CellRecord(
         id=cell.id, axes=cell.axes, params=cell_params(cell), reference=cell.reference, predicted=predicted
     )

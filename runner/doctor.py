@@ -40,7 +40,7 @@ def require_programs(engines: Iterable[str]) -> None:
 
 def examine(results: Console) -> int:
     """Prints every finding; returns 0, or 3 where something needed is missing."""
-    findings = [*_databases(), _compiler(), _files(), _docker()]
+    findings = [*_databases(), _system_packages(), _files(), _docker()]
     for finding in findings:
         mark = "[green]✓[/]" if not finding.remedy else "[red]✗[/]" if finding.needed else "[yellow]–[/]"
         results.print(f"{mark} {finding.what}: {escape(finding.found)}", highlight=False, soft_wrap=True)
@@ -59,7 +59,7 @@ def _databases() -> list[Finding]:
     return findings
 
 
-def _compiler() -> Finding:
+def _system_packages() -> Finding:
     """mysqlclient and uWSGI come as source."""
     check = subprocess.run(
         [ROOT / "scripts" / "system-packages", "--check"], capture_output=True, text=True, check=False
@@ -82,5 +82,10 @@ def _docker() -> Finding:
         client.close()
     except DockerException:
         client_found = "its client is installed, no engine answers" if shutil.which("docker") else "not installed"
-        return Finding("Docker", f"{client_found}; everything runs natively", "start a Docker engine", needed=False)
+        return Finding(
+            "Docker",
+            f"{client_found}; everything runs natively",
+            "nothing: native is all that connbench can use yet",
+            needed=False,
+        )
     return Finding("Docker", f"engine {version}")

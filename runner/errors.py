@@ -28,6 +28,4 @@ class PortLost(StackError):
 
 
 class Interrupted(ConnbenchError):
-    """The user stopped the run; what was measured is kept."""
-
-    exit_code = 130
+    """The run is being stopped; what was measured is kept."""

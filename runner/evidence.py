@@ -50,7 +50,6 @@ class Evidence:
     server_command: Sequence[str] = ()
     shown_databases: Mapping[str, object] = field(default_factory=dict)
     phases: list[Phase] = field(default_factory=list)
-    checked: bool = False
     counted: Stretch | None = None
     peak: Peak | None = None
     books: Books | None = None

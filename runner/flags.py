@@ -39,6 +39,8 @@ def judge(agreement: Agreement, evidence: Evidence, aftermath: Aftermath) -> Ver
         problems.append(
             f"Locust counted {lost[0].locust_requests} requests in a stretch, {lost[0].requests} were recorded"
         )
+    if faults := [fault for one in drives for fault in one.faults]:
+        problems.append(f"a request could not be recorded: {faults[0]}")
     return Verdict(status="invalid", reason="; ".join(problems)) if problems else Verdict(status="ok")
 
 
@@ -56,8 +58,8 @@ def _load_flags(evidence: Evidence) -> list[Flag]:
     if evidence.counted is not None and not evidence.counted.driven.steady:
         text = "the rate still climbed, or a worker had not answered, when the count ended"
         flags.append(Flag(code="not-steady", text=text))
-    if faults := [fault for one in driven for fault in one.faults]:
-        flags.append(Flag(code="load-script-error", text=f"the traffic profile raised: {faults[0]}"))
+    if errors := [error for one in driven for error in one.script_errors]:
+        flags.append(Flag(code="load-script-error", text=f"the traffic profile raised: {errors[0]}"))
     if evidence.peak is not None and evidence.peak.doubt:
         flags.append(Flag(code="peak-in-doubt", text=evidence.peak.doubt))
     return flags

@@ -7,6 +7,7 @@ from functools import partial
 
 from runner.attempt import Attempt, Stage
 from runner.errors import ConnbenchError, Interrupted
+from runner.interrupts import interrupts_held
 from runner.matrix.cells import Cell
 from runner.plan import PlannedGroup
 from runner.progress import Reporter, TimeBook
@@ -14,6 +15,8 @@ from runner.results.schema import AttemptRecord
 
 
 class GroupRun:
+    """One group from its first stack to its last record."""
+
     def __init__(
         self, group: PlannedGroup, cells: Mapping[str, Cell], stage: Stage, reporter: Reporter, time_book: TimeBook
     ) -> None:
@@ -33,7 +36,9 @@ class GroupRun:
                 attempt.fail(Interrupted("the run was interrupted before this attempt was complete"))
             raise
         finally:
-            records = self._finish()
+            # What has been measured is recorded to the last attempt; an interrupt waits until it is.
+            with interrupts_held():
+                records = self._finish()
         return records
 
     def _count_all(self) -> None:
@@ -49,9 +54,9 @@ class GroupRun:
                     self._step(attempt, "idle", attempt.idle)
                     self._reporter.advance(attempt.cell.load.count + attempt.cell.load.idle)
             except KeyboardInterrupt:
-                # A start that is under way ends at once when what it waits for is gone.
-                for attempt in self._attempts:
-                    attempt.down()
+                # A start that is under way ends when what it waits for is gone, and begins nothing more.
+                self._stage.stopping.set()
+                self._take_down()
                 raise
 
     def _time_all(self) -> None:
@@ -79,8 +84,7 @@ class GroupRun:
     def _finish(self) -> list[AttemptRecord]:
         with self._time_book.spent("down"):
             self._reporter.phase(self._group.name, "stopping")
-            with ThreadPoolExecutor(max_workers=len(self._attempts), thread_name_prefix="take-down") as helpers:
-                list(helpers.map(Attempt.down, self._attempts))
+            self._take_down()
         with self._time_book.spent("recording"):
             records = []
             for attempt in self._attempts:
@@ -90,15 +94,16 @@ class GroupRun:
                 self._report(record)
         return records
 
+    def _take_down(self) -> None:
+        """All stacks at once: it is mostly waiting."""
+        with ThreadPoolExecutor(max_workers=len(self._attempts), thread_name_prefix="take-down") as helpers:
+            list(helpers.map(Attempt.down, self._attempts))
+
     def _report(self, record: AttemptRecord) -> None:
         verdict = record.verdict
+        event = "finished" if verdict.status == "ok" else verdict.status
         self._stage.folder.event(
-            "finished",
-            cell=record.cell,
-            block=record.block,
-            attempt=record.attempt,
-            status=verdict.status,
-            reason=verdict.reason,
+            event, cell=record.cell, block=record.block, attempt=record.attempt, reason=verdict.reason
         )
         if verdict.status != "ok":
             self._reporter.line(f"{record.cell}, block {record.block}: {verdict.status}: {verdict.reason}")

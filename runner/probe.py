@@ -9,14 +9,15 @@ from runner.stacks.app import App, Check
 from runner.stacks.servers.base import PROBE_QUERY
 
 SHOWN = 200
-# Where every client has its own connection, the checks leave this many behind.
-CHECKING_CLIENTS = 1
 
 
 def wait_until_ready(service: Service, app: App, token: str) -> None:
     """Returns when the app answers and has proved to be the one that was started."""
 
+    last = "it did not answer"
+
     def probe() -> bool | None:
+        nonlocal last
         if not service.alive():
             raise StackError(f"{service.name} ended while starting; its log ends:\n{service.log_tail()}")
         try:
@@ -27,15 +28,17 @@ def wait_until_ready(service: Service, app: App, token: str) -> None:
             return None
         if answer.headers.get("X-Connbench-Token") != token:
             raise PortLost(f"{service.name}: {service.address} is answered by something that this run did not start")
+        last = f"{app.description.ready} answered {answer.status_code}: {answer.text[:SHOWN]!r}"
         return True if answer.status_code == 200 else None
 
     if waiting.wait_for(probe, waiting.APP_START) is None:
         limit = f"{waiting.APP_START:.0f} s"
-        raise StackError(f"{service.name} was not ready within {limit}; its log ends:\n{service.log_tail()}")
+        tail = f"its log ends:\n{service.log_tail()}"
+        raise StackError(f"{service.name} was not ready within {limit} ({last}); {tail}")
 
 
 def run_checks(service: Service, app: App) -> None:
-    """Sends every check of the app, one after the other, as one client (see `CHECKING_CLIENTS`)."""
+    """Sends every check of the app, one after the other, as one client: predictions count on it."""
     with _client() as client:
         for check in app.description.checks:
             _verify(client, service, check)

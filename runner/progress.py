@@ -67,7 +67,7 @@ class Bar:
 
 
 class Lines:
-    """One line whenever a group's phase changes: for pipes and CI, where a moving bar would be noise."""
+    """One line whenever a cell's phase or the round changes: for pipes and CI, where a moving bar would be noise."""
 
     def __init__(self, console: Console, planned_seconds: float) -> None:
         self._console = console

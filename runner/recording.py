@@ -41,7 +41,7 @@ def measured_record(
     aftermath: Aftermath,
     sampler: SamplerQuality,
 ) -> AttemptRecord:
-    """The record of an attempt that went through all of its phases."""
+    """The record of an attempt that got at least as far as its count."""
     counted = requests[requests["window"] == figures.COUNT_WINDOW]
     windows, timed = _windows(evidence, requests)
     good = timed[timed["error"] == ""]

@@ -1,15 +1,14 @@
 """A whole run: the environments, the databases and their templates, then one group after the other."""
 
-import contextlib
-import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from runner.attempt import Stage
 from runner.errors import ConnbenchError
 from runner.group import run_group
+from runner.interrupts import terminate_like_interrupt
 from runner.plan import Plan, PlannedGroup
 from runner.preparation import Prepared, prepare_database
 from runner.progress import Reporter, TimeBook
@@ -32,12 +31,14 @@ class Run:
         environments: Mapping[str, AppEnvironment],
         folder: RunFolder,
         reporter: Reporter,
+        make_provider: Callable[[], NativeProvider],
     ) -> None:
         self._plan = plan
         self._app = app
         self._environments = environments
         self._folder = folder
         self._reporter = reporter
+        self._make_provider = make_provider
         self._time_book = TimeBook()
         self._begun = time.monotonic()
         self._databases: list[DatabaseRecord] = []
@@ -45,7 +46,7 @@ class Run:
     def execute(self) -> RunEnd:
         """Runs the plan to its end, or to the first Ctrl-C or SIGTERM; writes end.json either way."""
         status = "finished"
-        with _terminate_like_interrupt():
+        with terminate_like_interrupt():
             try:
                 self._run_groups()
             except KeyboardInterrupt:
@@ -56,7 +57,7 @@ class Run:
                 "status": status,
                 "finished_at": now_utc(),
                 "wall_seconds": time.monotonic() - self._begun,
-                "databases": self._databases,
+                "databases": sorted(self._databases, key=lambda record: record.name),
                 "time_spent": self._time_book.seconds,
             }
         )
@@ -65,7 +66,7 @@ class Run:
 
     def _run_groups(self) -> None:
         with ExitStack() as stack:
-            provider = NativeProvider()
+            provider = self._make_provider()
             stack.callback(provider.close)
             host_sampler = HostSampler(self._plan.sampling.host)
             stack.callback(host_sampler.close)
@@ -99,7 +100,12 @@ class Run:
 
         self._reporter.phase(", ".join(specs), "database and template")
         with ThreadPoolExecutor(max_workers=len(specs)) as helpers:
-            return dict(zip(specs, helpers.map(prepare, specs), strict=True))
+            try:
+                return dict(zip(specs, helpers.map(prepare, specs), strict=True))
+            except KeyboardInterrupt:
+                # What the helpers wait for goes, and they with it.
+                provider.close()
+                raise
 
     def _prepare(self, name: str, spec: AnyDatabaseSpec, provider: NativeProvider, closing: ExitStack) -> Prepared:
         logs = self._folder.path / "logs"
@@ -126,17 +132,6 @@ class Run:
             )
             partial = self._folder.begin_attempt(planned.cell, planned.block, planned.attempt)
             self._folder.commit_attempt(partial, record)
-
-
-@contextlib.contextmanager
-def _terminate_like_interrupt() -> Iterator[None]:
-    """CI cancels with SIGTERM; it is to end as orderly as a Ctrl-C."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+            self._folder.event(
+                "failed", cell=planned.cell, block=planned.block, attempt=planned.attempt, reason=str(error)
+            )

@@ -56,6 +56,7 @@ def driven(start: float, seconds: float, requests: int, **more: Any) -> Driven:
         "locust_requests": requests,
         "cpu_seconds": 0.1 * seconds,
         "faults": (),
+        "script_errors": (),
     }
     return Driven(**{**values, **more})
 

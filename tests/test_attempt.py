@@ -1,5 +1,6 @@
 """What an attempt does by itself; its whole life on real servers is in test_end_to_end.py."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -43,6 +44,7 @@ def make_attempt(provider: NativeProvider | None, out: Path, server: dict[str, A
         "folder": RunFolder(out),
         "app": load_app("shop"),
         "prepared": SimpleNamespace(memory_bytes=0, database=database),
+        "stopping": threading.Event(),
         "seed": "1",
         **stage,
     }

@@ -82,7 +82,7 @@ class FakeRun:
 
     seen: list[Any]
 
-    def __init__(self, plan: Any, app: Any, environments: Any, folder: RunFolder, reporter: Any) -> None:
+    def __init__(self, plan: Any, app: Any, environments: Any, folder: RunFolder, *_: Any) -> None:
         FakeRun.seen = [plan, app, environments, folder]
         assert (folder.path / "run.json").exists(), "what is to run is written before anything is started"
         assert (folder.path / "plan.jsonl").exists()

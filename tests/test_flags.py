@@ -88,7 +88,7 @@ def test_an_attempt_without_blemish_has_no_flags() -> None:
         ({"counted": stretch(1, 2, 8, cpu_seconds=1.81)}, "generator-saturated"),
         ({"windows": [stretch(6, 1, 4, cpu_seconds=0.91)]}, "generator-saturated"),
         ({"counted": stretch(1, 2, 8, steady=False)}, "not-steady"),
-        ({"windows": [stretch(6, 1, 4, faults=("KeyError('id')",))]}, "load-script-error"),
+        ({"windows": [stretch(6, 1, 4, script_errors=("KeyError('id')",))]}, "load-script-error"),
         ({"peak": Peak(connections=2, slots=3, doubt="others came")}, "peak-in-doubt"),
     ],
 )

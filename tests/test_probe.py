@@ -12,6 +12,7 @@ import pytest
 
 from runner import probe, waiting
 from runner.errors import StackError
+from runner.matrix.prediction import CHECKING_CLIENTS
 from runner.provision.service import Address, Usage
 from runner.stacks.app import App, AppDescription
 from runner.stacks.servers.base import PROBE_QUERY
@@ -159,7 +160,9 @@ def test_a_server_that_ends_while_starting_is_told_at_once_with_its_log(scene: S
 @pytest.mark.usefixtures("_short_patience")
 def test_a_time_out_carries_the_logs_tail(scene: Scene) -> None:
     scene.answer = lambda _: (500, "", {"X-Connbench-Token": TOKEN})
-    with pytest.raises(StackError, match=r"(?s)app of pg-sync was not ready within .* s; its log ends:.*no such table"):
+    with pytest.raises(
+        StackError, match=r"(?s)app of pg-sync was not ready within .* s .*; its log ends:.*no such table"
+    ):
         probe.wait_until_ready(scene.service, make_app(), TOKEN)
 
 
@@ -193,7 +196,7 @@ def test_every_check_is_sent_in_order_by_one_client(scene: Scene) -> None:
         ("POST", "/orders/", PROBE_QUERY, order),
         ("GET", "/health/", PROBE_QUERY, None),
     ]
-    assert scene.server.connections == probe.CHECKING_CLIENTS
+    assert scene.server.connections == CHECKING_CLIENTS
 
 
 def test_an_error_is_told_with_its_body_and_the_log(scene: Scene) -> None:

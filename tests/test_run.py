@@ -46,7 +46,7 @@ class World:
                 super().__init__()
                 world.folder = self.folder
 
-        monkeypatch.setattr(running, "NativeProvider", Provider)
+        self.make_provider = Provider
         monkeypatch.setattr(preparation, "make_database", lambda spec: FakeDatabase(self, spec))
         monkeypatch.setattr(preparation, "DatabaseSampler", FakeSampler)
         monkeypatch.setattr(preparation, "run_command", self._run_command)
@@ -139,7 +139,7 @@ def plan() -> Plan:
 @pytest.fixture
 def run(plan: Plan, world: World, reporter: Notes, tmp_path: Path) -> Run:
     environments = {"psycopg3": AppEnvironment("psycopg3", Path("/environment"))}
-    return Run(plan, load_app("shop"), environments, RunFolder(tmp_path), reporter)
+    return Run(plan, load_app("shop"), environments, RunFolder(tmp_path), reporter, world.make_provider)
 
 
 def test_each_database_is_prepared_once_and_every_group_runs(

@@ -73,6 +73,8 @@ class Driver:
         recorder.window = stretch.window
         recorder.answered_at.clear()
         recorder.workers.clear()
+        recorder.faults.clear()
+        self.script_errors.clear()
         random.seed(stretch.seed)
         cpu = process_time()
         begun = monotonic()
@@ -97,7 +99,8 @@ class Driver:
             "errors": recorder.failed - before[1],
             "locust_requests": self.environment.stats.total.num_requests,
             "cpu_seconds": cpu,
-            "faults": [*recorder.faults, *self.script_errors][:3],
+            "faults": recorder.faults[:3],
+            "script_errors": self.script_errors[:3],
         }
 
     def _settle(self, stretch: Stretch, start: float) -> bool:

@@ -20,7 +20,7 @@ from runner.provision.service import Address
 class Driven:
     """One stretch of load. Moments are on the monotonic clock; `start` to `end` is the measured part.
 
-    `begun` is when the first request left, `stopped` when the last was answered. `requests` and `errors` are all
+    `begun` is when the users were started, `stopped` when the last was answered. `requests` and `errors` are all
     of the stretch's, lead-in included; `locust_requests` is how many Locust's own statistics have of it;
     `cpu_seconds` is the generator's own.
     """
@@ -34,7 +34,10 @@ class Driven:
     errors: int
     locust_requests: int
     cpu_seconds: float
+    #: What the recorder failed at: requests that are missing from the record.
     faults: Sequence[str]
+    #: What the traffic profile raised.
+    script_errors: Sequence[str]
 
 
 class LoadGenerator:

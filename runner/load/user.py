@@ -15,7 +15,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -25,7 +25,9 @@ from locust.exception import StopTest
 from locust.stats import StatsEntry, bucket_response_time
 
 from runner.load.client import Answer, Client
-from runner.load.recorder import Recorder
+
+if TYPE_CHECKING:
+    from runner.load.recorder import Recorder
 
 # Often enough for Locust's web page, which shows whole seconds.
 TELL_EVERY = 0.5
@@ -98,8 +100,6 @@ def _encode(content: Any) -> bytes:
 class Batches:
     """What the users of one Locust environment have seen: recorded at once, told to Locust's statistics in batches."""
 
-    _known: "WeakKeyDictionary[Environment, Batches]" = WeakKeyDictionary()
-
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self.recorder: Recorder | None = None
@@ -111,9 +111,9 @@ class Batches:
     @classmethod
     def of(cls, environment: Environment) -> "Batches":
         """The one of this environment."""
-        if environment not in cls._known:
-            cls._known[environment] = cls(environment)
-        return cls._known[environment]
+        if environment not in _BATCHES:
+            _BATCHES[environment] = cls(environment)
+        return _BATCHES[environment]
 
     def add(self, method: str, name: str, answer: Answer) -> None:
         """Takes in one request; an answer of 400 and above is a failure, as is none."""
@@ -146,14 +146,19 @@ class Batches:
                     client.expire(monotonic())
 
 
+_BATCHES: WeakKeyDictionary[Environment, Batches] = WeakKeyDictionary()
+
+
 def _as_entry(method: str, name: str, seen: list[tuple[float, int]], stats: Any) -> StatsEntry:
     """Many requests as one of Locust's entries, all of them in this second."""
     entry = StatsEntry(stats, name, method)
     times = [milliseconds for milliseconds, _ in seen]
     now = time()
     entry.num_requests = len(seen)
-    entry.total_response_time = sum(times)
-    entry.min_response_time, entry.max_response_time = min(times), max(times)
+    # Locust says int and puts in floats itself.
+    entry.total_response_time = sum(times)  # type: ignore[arg-type]
+    entry.min_response_time = min(times)  # type: ignore[assignment]
+    entry.max_response_time = max(times)  # type: ignore[assignment]
     entry.response_times.update(Counter(map(bucket_response_time, times)))
     entry.total_content_length = sum(length for _, length in seen)
     entry.num_reqs_per_sec[int(now)] = len(seen)

@@ -15,6 +15,8 @@ from runner.stacks.servers.gunicorn import GunicornSpec
 
 # superuser_reserved_connections, PostgreSQL's default. MySQL's extra one comes on top of max_connections.
 RESERVED = {"postgres": 3}
+# The harness checks an app as one client before the load; where every client has its own connection, it leaves one.
+CHECKING_CLIENTS = 1
 
 # These wait inside C code, so that under gevent a query holds up every greenlet of its process.
 BLOCKING_DRIVERS = frozenset({"mysqlclient", "psycopg2"})
@@ -24,7 +26,7 @@ OPENED_TOLERANCE = 0.01
 OPENED_SLACK = 2
 
 
-def predict(cell: Cell, checks: int = 0) -> Prediction:
+def predict(cell: Cell, checks: int = CHECKING_CLIENTS) -> Prediction:
     """The connections that `cell` should hold.
 
     `checks` is how many requests of the harness's own touch the database before the load, each on a client

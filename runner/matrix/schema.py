@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from runner.durations import write_duration
 from runner.matrix.axes import SECTIONS
 from runner.matrix.metrics import METRICS
-from runner.matrix.spec import Bound, MatrixFile, write_duration
+from runner.matrix.spec import Bound, MatrixFile
 
 
 def json_schema() -> dict[str, Any]:

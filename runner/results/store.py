@@ -37,6 +37,8 @@ class RunFolder:
             path.mkdir(parents=True, mode=0o750)
         except FileExistsError:
             raise UsageError(f"{path} exists already: another run started in the same second; try again") from None
+        except OSError as error:
+            raise UsageError(f"{path} cannot be made ({error.strerror}): choose another folder with --out") from error
         folder = cls(path)
         write_json(path / "run.json", run)
         latest = out / "latest"

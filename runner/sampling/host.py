@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
+from runner.errors import StackError
 from runner.provision.service import Service
 
 MEMORY_EVERY = 1.0
@@ -65,8 +66,8 @@ def _network_counters(path: Path = Path("/proc/net/netstat")) -> dict[str, int]:
         lines = path.read_text().splitlines()
     except OSError:
         return {}
-    names, values = (line.split()[1:] for line in lines if line.startswith("TcpExt:"))
-    return dict(zip(names, map(int, values), strict=True))
+    pair = [line.split()[1:] for line in lines if line.startswith("TcpExt:")]
+    return dict(zip(pair[0], map(int, pair[1]), strict=True)) if len(pair) == 2 else {}
 
 
 class HostSampler:
@@ -80,6 +81,7 @@ class HostSampler:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
+        self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="host-sampler", daemon=True)
         self._thread.start()
 
@@ -90,11 +92,13 @@ class HostSampler:
         self._wake.set()
 
     def look_away(self) -> list[HostRow]:
-        """Stops sampling; returns the rows since the last call."""
+        """Stops sampling; returns the rows since the last call. StackError if it could not go on."""
         with self._lock:
             self._components = {}
             self._wake.clear()
             rows, self._rows = self._rows, []
+        if self._fault is not None:
+            raise StackError(f"the host could not be watched: {self._fault}") from self._fault
         return rows
 
     def close(self) -> None:
@@ -112,8 +116,12 @@ class HostSampler:
             with_memory = self._with_memory and now >= memory_due
             if with_memory:
                 memory_due = now + MEMORY_EVERY
-            with self._lock:
-                self._look(now, with_memory)
+            try:
+                with self._lock:
+                    self._look(now, with_memory)
+            except (OSError, psutil.Error) as error:
+                self._fault = error
+                return
             due = max(due + self._period, now)
             time.sleep(max(0.0, due - time.monotonic()))
 

@@ -15,6 +15,8 @@ from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.native import Command, run_command
 from runner.stacks.app import ROOT
 
+# What packages that come as source are built with.
+BUILD = ROOT / "requirements" / "build.txt"
 CACHE = ROOT / ".connbench" / "envs"
 INSTALL_LIMIT = 900.0
 
@@ -37,7 +39,7 @@ class AppEnvironment:
 def build_environment(name: str) -> AppEnvironment:
     """The environment of `requirements/app-<name>.txt`, built where it is missing: half a minute, to compile uWSGI."""
     lock = ROOT / "requirements" / f"app-{name}.txt"
-    key = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    key = hashlib.sha256(lock.read_bytes() + BUILD.read_bytes() + sys.version.encode()).hexdigest()[:12]
     folder = CACHE / f"{name}-{key}"
     built = folder / "built"
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,7 @@ def _install(folder: Path, lock: Path) -> None:
             str(folder / "bin" / "python"),
             "--require-hashes",
             "--build-constraints",
-            str(ROOT / "requirements" / "build.txt"),
+            str(BUILD),
             "--compile-bytecode",
             str(lock),
         ],

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from runner.durations import parse_duration, write_duration
 from runner.errors import UsageError
 from runner.matrix.expansion import expand
 from runner.matrix.metrics import METRICS
 from runner.matrix.reading import read_matrix
-from runner.matrix.spec import MatrixFile, parse_duration, write_duration
+from runner.matrix.spec import MatrixFile
 from tests.matrix.examples import ROOT
 
 FUZZ_EXAMPLES = int(os.environ.get("CONNBENCH_FUZZ_EXAMPLES", "200"))

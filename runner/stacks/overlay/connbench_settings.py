@@ -2,7 +2,7 @@
 
 Runs inside the app's environment, where nothing of the runner can be imported. Everything comes from one
 environment variable, CONNBENCH_OVERLAY: a JSON object with `settings` (the app's own module), `databases`,
-`allowed_hosts` and `middleware` (put before the app's own).
+`allowed_hosts` and `middleware` (put before the app's own); `token` and `probe` are for the timing middleware.
 """
 
 import importlib

@@ -1,7 +1,8 @@
 """The timing middleware: says with each answer which worker gave it and how long Django took.
 
 Runs inside the app's environment. `Server-Timing: app;dur=<ms>, worker;desc=<pid>.<thread>`; the thread is a
-greenlet under gevent. A request that carries the harness's probe mark is also told the token of this start, so
+greenlet under gevent. Closing a connection after the answer (`CONN_MAX_AGE` 0) is not in it: Django does that
+when the answer has left. A request that carries the harness's probe mark is also told the token of this start, so
 that a foreign server on the same port is never taken for ours.
 """
 

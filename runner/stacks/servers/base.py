@@ -1,7 +1,7 @@
 """What the runner asks of an application server, whichever it is."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,8 @@ class Launch:
     """Where and with what a server is to be started.
 
     `bin` is the folder of the app environment's programs, `project` the folder that holds manage.py, `wsgi` the
-    entry point as `module:attribute`. One line per finished request goes to `access_log`: `<status> <path>`,
-    except for the harness's own probes, whose paths carry `runner.stacks.servers.base.PROBE_QUERY`.
+    entry point as `module:attribute`. One line per finished request goes to `access_log`: `<status> <path>`;
+    the harness's own probes are told by `PROBE_QUERY` in theirs.
     """
 
     bin: Path
@@ -66,12 +66,12 @@ class ServerSpec(Strict):
     def command(self, launch: Launch) -> Command: ...
 
     @property
+    @abstractmethod
     def title(self) -> str:
-        """For tables: `gunicorn sync × 4`."""
-        raise NotImplementedError
+        """For tables: `gunicorn sync 4`."""
 
 
-def worker_environment(launch: Launch, extra: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
+def worker_environment(launch: Launch) -> dict[str, str]:
     """The environment of every server: the overlay's, on the app's own PATH, with output unbuffered."""
     path = f"{launch.bin}:/usr/local/bin:/usr/bin:/bin"
-    return {**launch.env, "PATH": path, "PYTHONUNBUFFERED": "1", **dict(extra)}
+    return {**launch.env, "PATH": path, "PYTHONUNBUFFERED": "1"}
