@@ -4,7 +4,7 @@ import math
 import statistics
 
 from benchmarks.stack import warm_stack
-from runner.analysis.ratios import t_interval
+from runner.analysis.inference import t_interval
 from runner.attempt import Attempt
 from runner.sampling.database import DatabaseSampler
 

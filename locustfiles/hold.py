@@ -4,10 +4,12 @@ Also: `locust -f locustfiles/hold.py`.
 """
 
 import shop
-from locust import FastHttpUser, task
+from locust import task
+
+from runner.load.user import BenchmarkUser
 
 
-class Holder(FastHttpUser):
+class Holder(BenchmarkUser):
     @task
     def hold(self) -> None:
         shop.hold_connection(self.client, milliseconds=100)

@@ -1,10 +1,12 @@
 """A shop's day: mostly reading, some orders, now and then a report. Also: `locust -f locustfiles/mixed.py`."""
 
 import shop
-from locust import FastHttpUser, task
+from locust import task
+
+from runner.load.user import BenchmarkUser
 
 
-class Visitor(FastHttpUser):
+class Visitor(BenchmarkUser):
     @task(10)
     def browse(self) -> None:
         shop.list_products(self.client)

@@ -1,10 +1,12 @@
 """Reading alone: lists and product pages. Also: `locust -f locustfiles/read.py`."""
 
 import shop
-from locust import FastHttpUser, task
+from locust import task
+
+from runner.load.user import BenchmarkUser
 
 
-class Reader(FastHttpUser):
+class Reader(BenchmarkUser):
     @task
     def browse(self) -> None:
         shop.list_products(self.client)

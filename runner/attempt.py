@@ -94,9 +94,9 @@ class Attempt:
                 self.stage.provider, f"load of {self.cell.id}", self._folder / "requests.raw", self._log("load")
             )
             self._start_server(self._account)
-            self._generator.configure(
-                locustfile_of(self.cell.load.profile, ROOT), self._server.address, self.cell.load.keep_alive
-            )
+            load = self.cell.load
+            locustfile = locustfile_of(load.profile, ROOT)
+            self._generator.configure(locustfile, self._server.address, keep_alive=load.keep_alive, model=load.model)
 
     def verify(self) -> None:
         """Each endpoint's answer is checked before anything is measured."""
@@ -115,6 +115,7 @@ class Attempt:
                     seconds=load.count,
                     workers=self.cell.server.process_count,
                     seed=f"{self.stage.seed}:count",
+                    **load.pace,
                 )
             with self.stage.prepared.lock:
                 self.evidence.peak = self.stage.prepared.database.read_peak(mark)
@@ -137,6 +138,7 @@ class Attempt:
                 lead_in=load.lead_in,
                 seconds=load.window,
                 seed=f"{self.stage.seed}:{number}",
+                **load.pace,
             )
         self.evidence.windows.append(watch.stretch(driven, position))
 

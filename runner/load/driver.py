@@ -13,7 +13,7 @@ import logging
 import random
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Any
@@ -24,7 +24,9 @@ from locust.contrib.fasthttp import FastHttpUser
 from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
+from runner.load.arrivals import Followers, OpenSchedule, Pattern, Tally
 from runner.load.recorder import Recorder
+from runner.load.user import Batches, BenchmarkUser
 
 # How long requests in flight at the end of a stretch may take before they are cut off; longer than any answer.
 STOP_TIMEOUT = 20.0
@@ -36,7 +38,10 @@ CLIMB = 1.15
 
 @dataclass(frozen=True)
 class Stretch:
-    """A `drive` command: `users` for `seconds` after `lead_in`, up to `most` seconds until the rate is steady."""
+    """A `drive` command: `users` for `seconds` after `lead_in`, up to `most` seconds until the rate is steady.
+
+    In the open model `rate` requests a second are due, and `users` is how many can be under way at once.
+    """
 
     window: int
     users: int
@@ -45,10 +50,12 @@ class Stretch:
     most: float
     workers: int
     seed: str
+    rate: float | None = None
+    arrivals: Pattern = "uniform"
 
 
 class Driver:
-    def __init__(self, locustfile: str, host: str, keep_alive: bool, record: str) -> None:
+    def __init__(self, locustfile: str, host: str, keep_alive: bool, record: str, model: str) -> None:
         logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
         self.recorder = Recorder(Path(record))
         user_classes, shapes = load_locustfile(locustfile)
@@ -56,10 +63,13 @@ class Driver:
             raise ValueError(f"{locustfile} has a load shape, which only plain Locust can follow")
         for user_class in user_classes.values():
             _set_keep_alive(user_class, keep_alive)
+        self.followers = Followers(user_classes.values()) if model == "open" else None
         self.environment = Environment(user_classes=list(user_classes.values()), host=host, stop_timeout=STOP_TIMEOUT)
         events = self.environment.events
         events.request.add_listener(self.recorder.on_request)  # type: ignore[no-untyped-call]
         events.user_error.add_listener(self._on_user_error)  # type: ignore[no-untyped-call]
+        self.batches = Batches.of(self.environment)
+        self.batches.recorder = self.recorder
         self.runner = self.environment.create_local_runner()
         self.script_errors: list[str] = []
         # What is loaded now stays; a collection after each stretch then takes a millisecond and closes sockets.
@@ -78,14 +88,17 @@ class Driver:
         random.seed(stretch.seed)
         cpu = process_time()
         begun = monotonic()
+        schedule = self._schedule(stretch)
         self.runner.start(stretch.users, spawn_rate=stretch.users)
         gevent.sleep(stretch.lead_in)
         start = monotonic()
         gevent.sleep(stretch.seconds)
         steady = self._settle(stretch, start)
         end = monotonic()
+        tally = schedule.end() if schedule is not None else Tally(due=0, late=0, dropped=0)
         self.runner.stop()
         stopped = monotonic()
+        self.batches.tell()
         cpu = process_time() - cpu
         gc.collect()
         recorder.flush()
@@ -99,9 +112,16 @@ class Driver:
             "errors": recorder.failed - before[1],
             "locust_requests": self.environment.stats.total.num_requests,
             "cpu_seconds": cpu,
+            **asdict(tally),
             "faults": recorder.faults[:3],
             "script_errors": self.script_errors[:3],
         }
+
+    def _schedule(self, stretch: Stretch) -> OpenSchedule | None:
+        if self.followers is None or stretch.rate is None:
+            return None
+        self.followers.schedule = OpenSchedule(stretch.rate, stretch.arrivals, stretch.seed)
+        return self.followers.schedule
 
     def _settle(self, stretch: Stretch, start: float) -> bool:
         """Goes on until every worker has answered and the rate no longer climbs, or the time is up."""
@@ -128,8 +148,11 @@ class Driver:
 def _set_keep_alive(user_class: type[User], keep_alive: bool) -> None:
     if keep_alive:
         return
+    if issubclass(user_class, BenchmarkUser):
+        user_class.keep_alive = False
+        return
     if not issubclass(user_class, FastHttpUser):
-        raise ValueError(f"keep_alive: false needs a FastHttpUser; {user_class.__name__} is none")
+        raise ValueError(f"keep_alive: false needs a BenchmarkUser or FastHttpUser; {user_class.__name__} is none")
     user_class.default_headers = {**(user_class.default_headers or {}), "Connection": "close"}
 
 

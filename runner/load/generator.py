@@ -34,6 +34,10 @@ class Driven:
     errors: int
     locust_requests: int
     cpu_seconds: float
+    #: In the open model: arrivals that were due, those that left late, those that never left.
+    due: int
+    late: int
+    dropped: int
     #: What the recorder failed at: requests that are missing from the record.
     faults: Sequence[str]
     #: What the traffic profile raised.
@@ -59,7 +63,7 @@ class LoadGenerator:
         self._lines = ours.makefile("rw", encoding="utf-8")
         self._record = record
 
-    def configure(self, locustfile: Path, host: Address, keep_alive: bool) -> None:
+    def configure(self, locustfile: Path, host: Address, *, keep_alive: bool, model: str) -> None:
         """Loads the profile; returns when the generator could send its first request."""
         self._ask(
             {
@@ -67,19 +71,20 @@ class LoadGenerator:
                 "host": f"http://{host}",
                 "keep_alive": keep_alive,
                 "record": str(self._record),
+                "model": model,
             },
             waiting.LOAD_START,
         )
 
-    def count(self, *, users: int, seconds: float, workers: int, seed: str) -> Driven:
+    def count(self, *, users: int, seconds: float, workers: int, seed: str, **pace: Any) -> Driven:
         """The contiguous stretch: from `seconds` to twice that, until the rate is steady and all workers answered."""
-        return self._drive(
-            COUNT_WINDOW, users, lead_in=0.0, seconds=seconds, most=2 * seconds, workers=workers, seed=seed
-        )
+        stretch = {"seconds": seconds, "most": 2 * seconds, "workers": workers, "seed": seed}
+        return self._drive(COUNT_WINDOW, users, lead_in=0.0, **stretch, **pace)
 
-    def window(self, number: int, *, users: int, lead_in: float, seconds: float, seed: str) -> Driven:
-        """One window."""
-        return self._drive(number, users, lead_in=lead_in, seconds=seconds, most=0.0, workers=0, seed=seed)
+    def window(self, number: int, *, users: int, lead_in: float, seconds: float, seed: str, **pace: Any) -> Driven:
+        """One window. `pace` is for the open model: `rate` in requests a second, and `arrivals`."""
+        stretch = {"seconds": seconds, "most": 0.0, "workers": 0, "seed": seed}
+        return self._drive(number, users, lead_in=lead_in, **stretch, **pace)
 
     def _drive(self, window: int, users: int, **stretch: Any) -> Driven:
         limit = stretch["lead_in"] + max(stretch["seconds"], stretch["most"]) + waiting.LOAD_REPLY

@@ -39,7 +39,7 @@ class Recorder:
         path.write_bytes(b"")
 
     def on_request(
-        self, request_type: str, name: str, response_time: float, response: Any, exception: Any, **_: Any
+        self, request_type: str, name: str, response_time: float, response: Any, exception: Any, **more: Any
     ) -> None:
         """Locust's `request` event: a request of a user class of Locust's own."""
         try:
@@ -48,14 +48,25 @@ class Recorder:
             timing = (headers.get("server-timing") if headers is not None else None) or ""
             failed = exception is not None or status >= 400
             text = (getattr(response, "text", None) or "") if failed and status else ""
-            self.add(f"{request_type} {name}", status, response_time, timing, exception, text)
+            due = (more.get("context") or {}).get("due")
+            self.add(f"{request_type} {name}", status, response_time, timing, exception, text, due)
         except Exception as error:  # noqa: BLE001  Locust would swallow it, and the request with it
             self.faults.append(repr(error))
 
     def add(
-        self, endpoint: str, status: int, milliseconds: float, timing: str, exception: Any = None, text: str = ""
+        self,
+        endpoint: str,
+        status: int,
+        milliseconds: float,
+        timing: str,
+        exception: Any = None,
+        text: str = "",
+        due: float | None = None,
     ) -> None:
-        """One request that ended now. `timing` is its Server-Timing header, `text` the body of a failure."""
+        """One request that ended now. `timing` is its Server-Timing header, `text` the body of a failure.
+
+        `due` is when it should have left (monotonic); in the closed model that is when it left.
+        """
         ended = monotonic()
         started = ended - milliseconds / 1000
         worker, thread, app_ms = server_timing(timing) if timing else (0, 0, NO_TIMING)
@@ -71,8 +82,7 @@ class Recorder:
             worker,
             thread,
             started,
-            # In the closed model a request should leave when it leaves.
-            started,
+            started if due is None else due,
             milliseconds,
             app_ms,
         )

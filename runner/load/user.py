@@ -40,12 +40,14 @@ class BenchmarkUser(User):
     abstract = True
     #: False sends `Connection: close` with each request.
     keep_alive = True
+    #: In the open model, when the request that comes next was due (monotonic); one request takes it.
+    due: float | None = None
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         if self.host is None:
             raise StopTest("there is no host: give --host, or `host` in the user class")
-        self.client = RecordedClient(self.host, Batches.of(environment), keep_alive=self.keep_alive)
+        self.client = RecordedClient(self, Batches.of(environment))
 
     def on_stop(self) -> None:
         """Closes the connection, so that the server sees a user leave when it leaves."""
@@ -53,10 +55,12 @@ class BenchmarkUser(User):
 
 
 class RecordedClient:
-    """A client whose every request is recorded and counted."""
+    """A user's client, whose every request is recorded and counted."""
 
-    def __init__(self, base_url: str, batches: "Batches", *, keep_alive: bool) -> None:
-        self._client = Client(base_url, keep_alive=keep_alive)
+    def __init__(self, user: BenchmarkUser, batches: "Batches") -> None:
+        assert user.host is not None, "the user has seen to it"
+        self._user = user
+        self._client = Client(user.host, keep_alive=user.keep_alive)
         self._batches = batches
         batches.clients.add(self._client)
 
@@ -88,8 +92,9 @@ class RecordedClient:
         self._batches.clients.discard(self._client)
 
     def _request(self, method: str, path: str, name: str, body: bytes, headers: Mapping[str, str] | None) -> Answer:
+        due, self._user.due = self._user.due, None
         answer = self._client.request(method, path, body=body, headers=headers)
-        self._batches.add(method, name or path.partition("?")[0], answer)
+        self._batches.add(method, name or path.partition("?")[0], answer, due)
         return answer
 
 
@@ -115,13 +120,14 @@ class Batches:
             _BATCHES[environment] = cls(environment)
         return _BATCHES[environment]
 
-    def add(self, method: str, name: str, answer: Answer) -> None:
+    def add(self, method: str, name: str, answer: Answer, due: float | None) -> None:
         """Takes in one request; an answer of 400 and above is a failure, as is none."""
         self._pending[method, name].append((answer.milliseconds, len(answer.body)))
         failed = answer.status >= 400 or answer.error is not None
         if self.recorder is not None:
             text = answer.text if failed else ""
-            self.recorder.add(f"{method} {name}", answer.status, answer.milliseconds, answer.timing, answer.error, text)
+            endpoint = f"{method} {name}"
+            self.recorder.add(endpoint, answer.status, answer.milliseconds, answer.timing, answer.error, text, due)
         if failed:
             self._environment.stats.log_error(method, name, answer.error or f"HTTP {answer.status}")
 

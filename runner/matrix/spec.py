@@ -15,10 +15,16 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
 
 
 class LoadSpec(Strict):
-    """How a cell is driven. In the closed model a user sends its next request when the last is answered."""
+    """How a cell is driven.
+
+    In the closed model each of `users` sends its next request when the last is answered. In the open model `rate`
+    requests a second are due, whatever the server does, and `users` is how many can be under way at once.
+    """
 
     profile: Name = "mixed"
-    model: Literal["closed"] = "closed"
+    model: Literal["closed", "open"] = "closed"
+    rate: float | None = Field(default=None, gt=0, le=100_000, allow_inf_nan=False)
+    arrivals: Literal["uniform", "poisson"] = "uniform"
     users: int = Field(default=16, ge=1, le=10_000)
     keep_alive: bool = True
     #: The contiguous stretch in which connections are counted; it is the warm-up too.
@@ -29,6 +35,17 @@ class LoadSpec(Strict):
     window: Duration = 1.0
     #: The start of each window that is driven but not measured, while clients and connections come back.
     lead_in: Duration = 0.15
+
+    @model_validator(mode="after")
+    def _rate_belongs_to_the_open_model(self) -> Self:
+        if (self.model == "open") != (self.rate is not None):
+            raise ValueError("`model: open` and `rate:` (requests a second) go together")
+        return self
+
+    @property
+    def pace(self) -> dict[str, Any]:
+        """What a generator needs beyond users: nothing in the closed model."""
+        return {"rate": self.rate, "arrivals": self.arrivals} if self.model == "open" else {}
 
 
 class SamplingSpec(Strict):

@@ -90,7 +90,7 @@ def configured(
     profile = tmp_path / "profile.py"
     profile.write_text(PROFILE)
     made = generator(provider, tmp_path)
-    made.configure(profile, Address("127.0.0.1", server.server_address[1]), keep_alive)
+    made.configure(profile, Address("127.0.0.1", server.server_address[1]), keep_alive=keep_alive, model="closed")
     return made
 
 
@@ -143,7 +143,7 @@ def test_a_broken_profile_is_told_with_its_cause(provider: NativeProvider, tmp_p
     profile.write_text("raise RuntimeError('no profile today')")
     load = generator(provider, tmp_path)
     with pytest.raises(StackError, match="no profile today"):
-        load.configure(profile, Address("127.0.0.1", 9), keep_alive=True)
+        load.configure(profile, Address("127.0.0.1", 9), keep_alive=True, model="closed")
     load.close()
 
 
