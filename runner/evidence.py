@@ -57,5 +57,10 @@ class Evidence:
     host_rows: list[HostRow] = field(default_factory=list)
 
     @property
+    def is_open(self) -> bool:
+        """Whether requests were due on a schedule (the open model)."""
+        return self.cell.load.model == "open"
+
+    @property
     def stretches(self) -> list[Stretch]:
         return [*([self.counted] if self.counted else []), *self.windows]

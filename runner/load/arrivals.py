@@ -58,7 +58,9 @@ class OpenSchedule:
         """Waits for the next arrival; the moment when it was due. Ends the user's greenlet once the stretch is over."""
         due = self._begun + next(self._arrivals)
         wait = due - monotonic()
-        if self._over.wait(wait) if wait > 0 else self._over.is_set():
+        if wait > 0:
+            self._over.wait(wait)
+        if self._over.is_set():
             # Not StopUser: Locust logs that as an error where a user has only started.
             raise GreenletExit
         self._left += 1
@@ -66,11 +68,15 @@ class OpenSchedule:
         return due
 
     def end(self) -> Tally:
-        """Nothing leaves any more; what became of the arrivals that were due up to now."""
-        length = monotonic() - self._begun
+        """Nothing leaves any more; what became of the arrivals up to now.
+
+        One that was due just now, and could not have left yet, is neither due nor dropped.
+        """
+        fair = monotonic() - self._begun - LATE
         self._over.set()
-        due = sum(1 for _ in takewhile(lambda moment: moment < length, arrivals(*self._arguments)))
-        return Tally(due=due, late=self._late, dropped=max(0, due - self._left))
+        due = sum(1 for _ in takewhile(lambda moment: moment < fair, arrivals(*self._arguments)))
+        dropped = max(0, due - self._left)
+        return Tally(due=self._left + dropped, late=self._late, dropped=dropped)
 
 
 class Followers:

@@ -83,7 +83,9 @@ class Client:
         self._start_answer()
 
     def request(self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-        """Sends one request and reads the whole answer; never raises for what the network does."""
+        """Sends one request and reads the whole answer; never raises for what the network does. No HEAD."""
+        if method == "HEAD":
+            raise ValueError("HEAD is not supported: its answer announces a body that does not come")
         request = self._request_bytes(method, path, body, headers)
         self._start_answer()
         self._asked_at = started = monotonic()

@@ -24,7 +24,7 @@ from locust.contrib.fasthttp import FastHttpUser
 from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
-from runner.load.arrivals import Followers, OpenSchedule, Pattern, Tally
+from runner.load.arrivals import LATE, Followers, OpenSchedule, Pattern, Tally
 from runner.load.recorder import Recorder
 from runner.load.user import Batches, BenchmarkUser
 
@@ -95,7 +95,11 @@ class Driver:
         gevent.sleep(stretch.seconds)
         steady = self._settle(stretch, start)
         end = monotonic()
-        tally = schedule.end() if schedule is not None else Tally(due=0, late=0, dropped=0)
+        tally = Tally(due=0, late=0, dropped=0)
+        if schedule is not None:
+            tally = schedule.end()
+            # A user that has just been told to go is still waiting in Locust's eyes, and would be killed.
+            gevent.sleep(LATE)
         self.runner.stop()
         stopped = monotonic()
         self.batches.tell()

@@ -112,6 +112,9 @@ class Batches:
         #: By method and name: milliseconds and body bytes of each request since the last telling.
         self._pending: defaultdict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
         self._keeper = gevent.spawn(self._keep)
+        # Locust reads its statistics at these moments: nothing may be missing then.
+        for event in (environment.events.test_stop, environment.events.quitting, environment.events.report_to_master):
+            event.add_listener(self._on_event)  # type: ignore[no-untyped-call]
 
     @classmethod
     def of(cls, environment: Environment) -> "Batches":
@@ -139,6 +142,9 @@ class Batches:
             batch = _as_entry(method, name, seen, stats)
             stats.entries[name, method].extend(batch)
             stats.total.extend(batch)
+
+    def _on_event(self, **_: Any) -> None:
+        self.tell()
 
     def _keep(self) -> None:
         """Tells Locust, and ends requests that never get an answer."""

@@ -19,14 +19,19 @@ from runner.provision.service import Address
 pytestmark = pytest.mark.server
 
 PROFILE = """
-from locust import FastHttpUser, task
+from locust import task
+from {module} import {user}
 
-class Visitor(FastHttpUser):
+class Visitor({user}):
     @task(4)
     def good(self): self.client.get("/good/")
     @task(1)
     def bad(self): self.client.get("/bad/")
 """
+
+
+#: Ours, and one of Locust's own, which somebody's profile may use: the same is promised of both.
+USERS = {"BenchmarkUser": "runner.load.user", "FastHttpUser": "locust"}
 
 
 class CountingServer(ThreadingHTTPServer):
@@ -85,18 +90,25 @@ def generator(provider: NativeProvider, tmp_path: Path) -> LoadGenerator:
 
 
 def configured(
-    provider: NativeProvider, server: CountingServer, tmp_path: Path, *, keep_alive: bool = True
+    provider: NativeProvider,
+    server: CountingServer,
+    tmp_path: Path,
+    *,
+    keep_alive: bool = True,
+    user: str = "BenchmarkUser",
 ) -> LoadGenerator:
+    module = USERS[user]
     profile = tmp_path / "profile.py"
-    profile.write_text(PROFILE)
+    profile.write_text(PROFILE.format(module=module, user=user))
     made = generator(provider, tmp_path)
     made.configure(profile, Address("127.0.0.1", server.server_address[1]), keep_alive=keep_alive, model="closed")
     return made
 
 
-def test_every_request_is_recorded(provider: NativeProvider, server: CountingServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", USERS)
+def test_every_request_is_recorded(provider: NativeProvider, server: CountingServer, tmp_path: Path, user: str) -> None:
     """Stretch after stretch, what the server answered is what was recorded: nothing is lost at a stop."""
-    load = configured(provider, server, tmp_path)
+    load = configured(provider, server, tmp_path, user=user)
     count = load.count(users=4, seconds=0.5, workers=1, seed="s")
     windows = [load.window(number, users=4, lead_in=0.1, seconds=0.3, seed="s") for number in range(3)]
     load.close()
@@ -114,11 +126,12 @@ def test_every_request_is_recorded(provider: NativeProvider, server: CountingSer
         assert window.cpu_seconds > 0
 
 
+@pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("keep_alive", [True, False])
 def test_keep_alive_decides_how_many_connections(
-    provider: NativeProvider, server: CountingServer, tmp_path: Path, keep_alive: bool
+    provider: NativeProvider, server: CountingServer, tmp_path: Path, keep_alive: bool, user: str
 ) -> None:
-    load = configured(provider, server, tmp_path, keep_alive=keep_alive)
+    load = configured(provider, server, tmp_path, keep_alive=keep_alive, user=user)
     driven = load.window(0, users=3, lead_in=0.0, seconds=0.4, seed="s")
     load.close()
     assert driven.requests > 20
@@ -161,3 +174,23 @@ def test_a_killed_generator_is_reported(provider: NativeProvider, server: Counti
     with pytest.raises(StackError, match="load generator"):
         load.window(0, users=1, lead_in=0.0, seconds=0.2, seed="s")
     load.close()
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_the_open_model_asks_at_its_own_rate(
+    provider: NativeProvider, server: CountingServer, tmp_path: Path, user: str
+) -> None:
+    profile = tmp_path / "profile.py"
+    profile.write_text(PROFILE.format(module=USERS[user], user=user))
+    load = generator(provider, tmp_path)
+    load.configure(profile, Address("127.0.0.1", server.server_address[1]), keep_alive=True, model="open")
+    driven = [
+        load.window(number, users=20, lead_in=0.0, seconds=1.0, seed="s", rate=rate)
+        for number, rate in enumerate((50.0, 150.0))
+    ]
+    load.close()
+    assert [one.requests for one in driven] == pytest.approx([50, 150], abs=2)
+    assert [(one.requests, one.dropped) for one in driven] == [(one.due, 0) for one in driven]
+    frame, _ = read_records(tmp_path / "requests.raw", clock_zero=driven[0].begun)
+    gaps = frame.loc[frame["window"] == 1, "intended"].sort_values().diff().dropna()
+    assert gaps.min() == pytest.approx(gaps.max(), abs=1e-6), "an even pace, whatever the timers did"

@@ -9,10 +9,10 @@ from runner.errors import StackError
 from runner.load.recorder import Recorder
 from runner.load.records import read_records
 
+FULL = "app;dur=3.250, pool;dur=0.500, connect;dur=1.125, sql;dur=0.750, opened;desc=1, worker;desc=41.7001"
 
-def answer(
-    status: int = 200, header: str | None = "app;dur=3.250, worker;desc=41.7001", text: str = ""
-) -> SimpleNamespace:
+
+def answer(status: int = 200, header: str | None = FULL, text: str = "") -> SimpleNamespace:
     return SimpleNamespace(status_code=status, headers={"server-timing": header} if header else {}, text=text)
 
 
@@ -38,6 +38,10 @@ def test_round_trip(tmp_path: Path) -> None:
     assert frame["error"].tolist() == ["", "HTTP 500", "ConnectionRefusedError"]
     assert frame["service_ms"].tolist() == [12.5, 1.0, 5.0]
     assert frame["app_ms"].tolist() == [3.25, 3.25, -1.0]
+    assert frame["pool_ms"].tolist() == [0.5, 0.5, -1.0]
+    assert frame["connect_ms"].tolist() == [1.125, 1.125, -1.0]
+    assert frame["sql_ms"].tolist() == [0.75, 0.75, -1.0]
+    assert frame["opened"].tolist() == [1, 1, -1]
     assert frame["worker"].tolist() == [41, 41, 0]
     assert (frame["offset"].diff().dropna() > -0.02).all()
     assert "Server Error" in examples["HTTP 500"]
@@ -52,6 +56,16 @@ def test_threads_are_numbered_within_their_worker(tmp_path: Path) -> None:
     recorder.flush()
     frame, _ = read_records(tmp_path / "requests.raw", clock_zero=0.0)
     assert frame["thread"].tolist() == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(("header", "app_ms"), [("app;dur=2.500, worker;desc=41.7", 2.5), ("worker;desc=41.7", -1.0)])
+def test_an_app_may_say_less(header: str, app_ms: float, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "requests.raw")
+    send(recorder, response=answer(header=header))
+    recorder.flush()
+    frame, _ = read_records(tmp_path / "requests.raw", clock_zero=0.0)
+    assert (frame["worker"].tolist(), frame["app_ms"].tolist()) == ([41], [app_ms])
+    assert (frame["sql_ms"].tolist(), frame["opened"].tolist()) == ([-1.0], [-1])
 
 
 def test_a_fault_of_the_listener_is_kept(tmp_path: Path) -> None:
