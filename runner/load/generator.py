@@ -3,7 +3,6 @@
 import contextlib
 import json
 import socket
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from runner import waiting
 from runner.errors import StackError
 from runner.load.recorder import COUNT_WINDOW
-from runner.provision.native import Command, NativeProvider, NativeService
+from runner.provision.native import NativeProvider, NativeService, own_module
 from runner.provision.service import Address
 
 
@@ -54,7 +53,7 @@ class LoadGenerator:
         with theirs:
             self.service: NativeService = provider.start(
                 name,
-                Command([sys.executable, "-m", "runner.load.driver", str(theirs.fileno())]),
+                own_module("runner.load.driver", str(theirs.fileno())),
                 Address("", 0),
                 log_path,
                 pass_fds=[theirs.fileno()],

@@ -47,6 +47,12 @@ class Command:
     stop_signal: signal.Signals = signal.SIGINT
 
 
+def own_module(module: str, *arguments: str) -> Command:
+    """A process of the runner's own code: the code of this checkout, whichever one is installed."""
+    root = str(Path(__file__).resolve().parents[2])
+    return Command([sys.executable, "-m", module, *arguments], {"PYTHONPATH": root})
+
+
 class NativeService:
     """A process group. See `runner.provision.service.Service`."""
 

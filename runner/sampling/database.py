@@ -2,7 +2,6 @@
 
 import json
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision.native import Command, NativeProvider, NativeService
+from runner.provision.native import NativeProvider, NativeService, own_module
 from runner.provision.service import Address
 from runner.results.schema import SamplerQuality
 from runner.stacks.databases.base import Database
@@ -36,7 +35,7 @@ class DatabaseSampler:
         with theirs:
             self._service: NativeService = provider.start(
                 f"sampler of {database.service.name}",
-                Command([sys.executable, "-m", "runner.sampling.poller", str(theirs.fileno())]),
+                own_module("runner.sampling.poller", str(theirs.fileno())),
                 Address("", 0),
                 path.with_suffix(".log"),
                 pass_fds=[theirs.fileno()],
