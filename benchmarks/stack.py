@@ -1,9 +1,11 @@
-"""One stack of the default matrix, up and warm, for benchmarks that drive it themselves."""
+"""Stacks of the default matrix, up and warm, for benchmarks that drive them themselves."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from runner.attempt import Attempt, Stage
 from runner.bench import Options, run_record
@@ -21,6 +23,13 @@ from runner.stacks.environment import build_environment
 @contextmanager
 def warm_stack(cell_id: str) -> Iterator[Attempt]:
     """An attempt of one cell after its count; nothing of it is left afterwards."""
+    with warm_stacks(cell_id, [{}]) as (attempt,):
+        yield attempt
+
+
+@contextmanager
+def warm_stacks(cell_id: str, loads: Sequence[Mapping[str, Any]]) -> Iterator[list[Attempt]]:
+    """The same for several attempts of one cell, alive together, each with its own changes to the cell's load."""
     options = Options(matrix=ROOT / "matrix.yaml", out=Path(), only=cell_id, command="make benchmarks")
     matrix = read_matrix(options.matrix)
     expansion = expand(matrix)
@@ -37,10 +46,13 @@ def warm_stack(cell_id: str) -> Iterator[Attempt]:
         prepared = prepare_database("db", cell.database, app, environment, provider, folder.path, rate, closing)
         host_sampler = HostSampler(plan.sampling.host)
         closing.callback(host_sampler.close)
-        attempt = Attempt(
-            cell, plan.attempts[0], "benchmark", Stage(provider, folder, app, environments, prepared, host_sampler, "1")
-        )
-        closing.callback(attempt.down)
-        attempt.up()
-        attempt.count()
-        yield attempt
+        stage = Stage(provider, folder, app, environments, prepared, host_sampler, "1")
+        attempts = []
+        for number, changes in enumerate(loads):
+            changed = replace(cell, load=cell.load.model_copy(update=dict(changes)))
+            planned = replace(plan.attempts[0], order=number, attempt=number)
+            attempts.append(Attempt(changed, planned, "benchmark", stage))
+            closing.callback(attempts[-1].down)
+            attempts[-1].up()
+            attempts[-1].count()
+        yield attempts

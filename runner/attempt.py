@@ -214,7 +214,7 @@ class Attempt:
         stage, cell = self.stage, self.cell
         settings = django_database(cell.database, cell.connection, account, stage.prepared.database.service.address)
         address = stage.provider.free_address()
-        overlay = make_overlay(stage.app, settings, address.host)
+        overlay = make_overlay(stage.app, settings, address.host, cell.load.timing)
         launch = Launch(
             bin=stage.environments[cell.database.environment].bin,
             project=stage.app.folder,

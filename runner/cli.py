@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 
 from runner import doctor
+from runner.analysis.compare import compare_folders
+from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
 from runner.bench import Options, bench, has_failed
 from runner.errors import ConnbenchError
@@ -17,6 +19,8 @@ from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.matrix.schema import json_schema
 from runner.plan import make_plan, plan_as_json
+from runner.report.changes import changes_text, print_changes, refuse_incomparable
+from runner.report.history import print_history
 from runner.report.html import write_report
 from runner.report.plan_table import print_plan
 from runner.report.tables import print_tables, table_text
@@ -29,6 +33,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+history_app = typer.Typer(pretty_exceptions_enable=False)
+app.add_typer(history_app, name="history")
 # A pipe gets the design's 120 columns; a terminal its own.
 results = Console(width=None if sys.stdout.isatty() else 120)
 messages = Console(stderr=True)
@@ -37,6 +43,8 @@ MatrixOption = Annotated[Path, typer.Option("-m", "--matrix", help="The matrix f
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder.")]
 DEFAULT_MATRIX = Path("matrix.yaml")
 LATEST = Path("results/latest")
+HISTORY = Path("results/history")
+HistoryOption = Annotated[Path, typer.Option("--history", help="The history's folder.")]
 
 
 class Provider(StrEnum):
@@ -110,6 +118,35 @@ def table(
     else:
         sys.stdout.write(table_text(summary, form.value))
     raise typer.Exit(1 if has_failed(summary) else 0)
+
+
+@app.command()
+def compare(
+    base: Annotated[Path, typer.Argument(help="The earlier run's folder.")],
+    new: Annotated[Path, typer.Argument(help="The later run's folder.")],
+    ratios: Annotated[bool, typer.Option("--ratios", help="Ratios to each run's own reference.")] = False,
+    form: Annotated[TableFormat, typer.Option("--format", help="How to print them.")] = TableFormat.text,
+) -> None:
+    """Hold one run against another; exit code 2 if they do not compare. A change is no failure: that is a gate's."""
+    result = compare_folders(open_run(base), open_run(new), ratios=ratios)
+    refuse_incomparable(result)
+    if form is TableFormat.text:
+        print_changes(result, results)
+    else:
+        sys.stdout.write(changes_text(result, form.value))
+
+
+@history_app.callback(invoke_without_command=True)
+def history(context: typer.Context, folder: HistoryOption = HISTORY) -> None:
+    """Print the nightly ratios and the nights from which on they were others; with `add`, keep a run."""
+    if context.invoked_subcommand is None:
+        print_history(series_of(read_history(folder)), results)
+
+
+@history_app.command(name="add")
+def add_to_history(run: RunArgument, folder: HistoryOption = HISTORY) -> None:
+    """Keep a run's ratios, their spread and its versions as the night of its date."""
+    results.print(str(add_night(folder, night_of(open_run(run)))), highlight=False, soft_wrap=True)
 
 
 @app.command()

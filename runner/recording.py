@@ -8,9 +8,11 @@ from runner import figures, flags
 from runner.evidence import Aftermath, Evidence
 from runner.results.schema import (
     Agreement,
+    Arrivals,
     AttemptRecord,
     ComponentUsage,
     Connections,
+    Latency,
     SamplerQuality,
     Verdict,
     WindowResult,
@@ -55,7 +57,9 @@ def measured_record(
             "count_errors": int((counted["error"] != "").sum()),
             "connections": _connections(evidence, counted),
             "windows": windows,
-            "latency_ms": figures.latency(good["service_ms"]),
+            "latency_ms": figures.latency(figures.response_ms(good)),
+            **_open_figures(evidence, good),
+            "waterfall_ms": figures.waterfall(good),
             "throughput_rps": len(good) / seconds if seconds else None,
             "requests": len(requests),
             "errors": figures.error_kinds(requests, examples),
@@ -73,7 +77,8 @@ def _windows(evidence: Evidence, requests: pd.DataFrame) -> tuple[list[WindowRes
     results, measured = [], []
     for number, stretch in enumerate(evidence.windows):
         start, end = (moment - evidence.clock_zero for moment in (stretch.driven.start, stretch.driven.end))
-        rows = figures.answered_between(requests[requests["window"] == number], start, end)
+        within = figures.due_between if evidence.is_open else figures.answered_between
+        rows = within(requests[requests["window"] == number], start, end)
         good = rows[rows["error"] == ""]
         measured.append(rows)
         results.append(
@@ -84,12 +89,25 @@ def _windows(evidence: Evidence, requests: pd.DataFrame) -> tuple[list[WindowRes
                 seconds=end - start,
                 requests=len(rows),
                 errors=len(rows) - len(good),
-                latency_ms=figures.latency(good["service_ms"]),
+                latency_ms=figures.latency(figures.response_ms(good)),
                 driven_requests=stretch.driven.requests,
                 cpu_seconds=stretch.cpu_seconds,
             )
         )
     return results, pd.concat(measured) if measured else requests
+
+
+def _open_figures(evidence: Evidence, good: pd.DataFrame) -> dict[str, Latency | Arrivals]:
+    """What there is beside response times where requests were due on a schedule."""
+    if not evidence.is_open:
+        return {}
+    driven = [stretch.driven for stretch in evidence.windows or evidence.stretches]
+    arrivals = Arrivals(
+        due=sum(one.due for one in driven),
+        late=sum(one.late for one in driven),
+        dropped=sum(one.dropped for one in driven),
+    )
+    return {"service_ms": figures.latency(good["service_ms"]), "arrivals": arrivals}
 
 
 def _connections(evidence: Evidence, counted: pd.DataFrame) -> Connections | None:

@@ -55,6 +55,9 @@ def driven(start: float, seconds: float, requests: int, **more: Any) -> Driven:
         "errors": 0,
         "locust_requests": requests,
         "cpu_seconds": 0.1 * seconds,
+        "due": 0,
+        "late": 0,
+        "dropped": 0,
         "faults": (),
         "script_errors": (),
     }
@@ -92,7 +95,8 @@ def requests() -> pd.DataFrame:
         for place in range(number):
             endpoint = "POST /orders/" if place % 4 == 0 else "GET /products/"
             offset = start + seconds * place / number
-            rows.append((window, endpoint, 200, "", 41 + place % 2, 0, offset, offset, 10.0 + place, 5.0))
+            times = (10.0 + place, 5.0, 0.5, 1.0, 1.5)
+            rows.append((window, endpoint, 200, "", 41 + place % 2, 0, offset, offset, *times, 1))
     columns = [
         "window",
         "endpoint",
@@ -104,6 +108,10 @@ def requests() -> pd.DataFrame:
         "intended",
         "service_ms",
         "app_ms",
+        "pool_ms",
+        "connect_ms",
+        "sql_ms",
+        "opened",
     ]
     return pd.DataFrame(rows, columns=columns).astype({"endpoint": "category"})
 

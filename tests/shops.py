@@ -11,7 +11,7 @@ import requests
 
 from runner import probe
 from runner.provision.native import Command, NativeProvider, NativeService, run_command
-from runner.stacks.app import load_app, make_overlay
+from runner.stacks.app import Timing, load_app, make_overlay
 from runner.stacks.environment import build_environment
 from runner.stacks.servers.base import Launch, ServerSpec
 
@@ -52,14 +52,16 @@ class Served:
 
 
 @contextmanager
-def serving(spec: ServerSpec, database: dict[str, Any], folder: Path) -> Iterator[Served]:
+def serving(
+    spec: ServerSpec, database: dict[str, Any], folder: Path, environment: str = "psycopg3", timing: Timing = "full"
+) -> Iterator[Served]:
     """Starts the shop under this server as an attempt does; its logs are in `folder`."""
     shop, provider = load_app("shop"), NativeProvider()
     try:
         address = provider.free_address()
-        overlay = make_overlay(shop, database, address.host)
+        overlay = make_overlay(shop, database, address.host, timing)
         launch = Launch(
-            bin=build_environment("psycopg3").bin,
+            bin=build_environment(environment).bin,
             project=shop.folder,
             wsgi=shop.description.wsgi,
             address=address,

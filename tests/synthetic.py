@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from runner.results.schema import (
     SamplerQuality,
     SkippedRecord,
     Verdict,
+    Waterfall,
     WindowResult,
     WorkerShare,
 )
@@ -34,6 +35,9 @@ from runner.results.store import RunFolder, write_json
 COUNT, IDLE, WINDOW = 2.0, 2.0, 0.6
 ROUNDS = 5
 POOL_ON_MYSQL = "Django's native pool exists for PostgreSQL alone: on MySQL the first query is a TypeError"
+OTHER_HOST = HostRecord(
+    fingerprint="cafe", system="Debian GNU/Linux 12", kernel="6.1.0", cpu="Other CPU", cores=8, memory_bytes=1 << 33
+)
 
 
 @dataclass(frozen=True)
@@ -265,6 +269,7 @@ def _measured(
             ),
             "windows": windows,
             "latency_ms": _latency(model.p50 / luck),
+            "waterfall_ms": _waterfall(model, luck),
             "throughput_rps": float(np.mean([(w.requests - w.errors) / w.seconds for w in windows])),
             "requests": served + sum(window.driven_requests for window in windows),
             "resources": usage,
@@ -279,6 +284,15 @@ def _measured(
 
 def _latency(p50: float) -> Latency:
     return Latency(p50=p50, p90=p50 * 1.9, p95=p50 * 2.4, p99=p50 * 4.1, max=p50 * 6)
+
+
+def _waterfall(model: Model, luck: float) -> Waterfall:
+    """Half of it spent outside the app; connecting where nothing is kept, the pool where there is one."""
+    mean = model.p50 * 1.2 / luck
+    pooled = model.connection == "pooled"
+    parts = {"pool": 0.1 * pooled, "connect": 0.2 * (not model.lasts), "sql": 0.2}
+    rest = {"queue": 0.5 * mean, "app": (0.5 - sum(parts.values())) * mean}
+    return Waterfall(**rest, **{part: share * mean for part, share in parts.items()})
 
 
 def _window(model: Model, number: int, offset: float, luck: float, random: np.random.Generator) -> WindowResult:
@@ -313,6 +327,11 @@ def _samples(model: Model, record: AttemptRecord, random: np.random.Generator) -
     inside = random.binomial(busy - waiting, 0.2)
     frame = pd.DataFrame({"offset": offsets, "active": busy - waiting - inside, "idle": total - busy})
     return frame.assign(idle_in_transaction=inside, waiting=waiting, total=total)
+
+
+def slower(cells: Iterable[Model], factor: float, *names: str) -> list[Model]:
+    """The same cells, those of `names` at `factor` of their speed."""
+    return [replace(c, rps=c.rps * factor, p50=c.p50 / factor) if c.id in names else c for c in cells]
 
 
 def showcase(out: Path, **more: Any) -> RunFolder:

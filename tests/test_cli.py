@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -19,6 +19,9 @@ from tests.processes import ROOT
 from tests.synthetic import models, showcase, write_run
 
 SMALL = str(ROOT / "tests" / "matrices" / "small.yaml")
+
+#: A run that came to its end, and one that was killed.
+ENDS: dict[str, Literal["finished"] | None] = {"base": "finished", "new": None}
 
 #: Exit code, stdout, stderr.
 Outcome = tuple[int, str, str]
@@ -237,6 +240,38 @@ def test_tables_of_a_run_that_failed_exit_1(connbench: Connbench, tmp_path: Path
     code, out, _ = connbench("table", str(folder), "--format", "md")
     assert code == 1
     assert "my-gevent-forever" in out
+
+
+def test_two_runs_compared(connbench: Connbench, tmp_path: Path) -> None:
+    base, new = (str(write_run(tmp_path / name, models()[:2], seed=1).path) for name in ("base", "new"))
+    code, out, err = connbench("compare", base, new, "--format", "json")
+    assert (code, err) == (0, "")
+    assert {change["value"] for change in json.loads(out)["changes"]} == {1.0}
+    code, out, _ = connbench("compare", base, new, "--ratios")
+    assert code == 0
+    assert "pg-sync-persistent" in out
+
+
+def test_incomparable_runs_exit_2_and_say_what_differs(connbench: Connbench, tmp_path: Path) -> None:
+    base, new = (str(write_run(tmp_path / name, models()[:2], end=end).path) for name, end in ENDS.items())
+    code, out, err = connbench("compare", base, new)
+    assert (code, out) == (2, "")
+    assert "database pg: product: PostgreSQL 15.18 → not recorded" in err
+    assert connbench("compare", base, new, "--ratios")[0] == 0
+
+
+def test_history(connbench: Connbench, tmp_path: Path) -> None:
+    run, history = str(write_run(tmp_path, models()[:2], seed=1).path), str(tmp_path / "history")
+    assert connbench("history", "--history", history)[:2] == (
+        0,
+        "No night in the history yet: connbench history add RUN\n",
+    )
+    code, out, _ = connbench("history", "add", run, "--history", history)
+    assert (code, out.strip()) == (0, f"{history}/2025-11-21.json")
+    code, out, _ = connbench("history", "--history", history)
+    assert code == 0
+    assert "1 night, 2025-11-21" in out
+    assert "No changes." in out
 
 
 def test_report_again(connbench: Connbench, tmp_path: Path) -> None:

@@ -83,6 +83,24 @@ def test_a_connection_for_each_request(cells: dict[str, dict[str, Any]]) -> None
             assert figures["lingering"] == 0
 
 
+def test_requests_know_what_they_opened(small: tuple[int, Path, str], cells: dict[str, dict[str, Any]]) -> None:
+    """Added up over the count, and with the harness's own checks, it is what the database's books say."""
+    for folder in small[1].glob("cells/*-per-request/b*-a*"):
+        seen = json.loads((folder / "attempt.json").read_text())
+        requests = pd.read_parquet(folder / "requests.parquet")
+        opened = requests.loc[requests["window"] == -1, "opened"].sum()
+        checks = seen["connections"]["database_requests"] - seen["count_requests"]
+        assert opened + checks == seen["connections"]["opened"]
+        assert seen["waterfall_ms"]["connect"] > 0
+    for name, cell in cells.items():
+        if cell["status"] == "ok":
+            times = {part: number["value"] for part, number in cell["metrics"]["waterfall_ms"].items()}
+            assert min(times.values()) >= 0, name
+            assert (times["pool"] > 0) == ("pooled" in name)
+            assert ("per-request" in name) or times["connect"] < 1, name
+            assert min(times["queue"], times["sql"], times["app"]) > 0, name
+
+
 def test_persistent_connections_stay(cells: dict[str, dict[str, Any]]) -> None:
     for database in ("pg", "my"):
         for server, most in (("sync", 4), ("uwsgi", 16)):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import figures
-from runner.results.schema import Latency
+from runner.results.schema import Latency, Waterfall
 
 QUANTILES = {"p50": Fraction(1, 2), "p90": Fraction(9, 10), "p95": Fraction(95, 100), "p99": Fraction(99, 100)}
 
@@ -37,6 +37,21 @@ def test_quantiles_of_round_numbers() -> None:
 
 def test_no_request_is_no_latency() -> None:
     assert figures.latency(pd.Series(np.array([], dtype=np.float64))) == Latency()
+
+
+def timed(*rows: tuple[float, float, float, float, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["service_ms", "app_ms", "pool_ms", "connect_ms", "sql_ms"], dtype=np.float32)
+
+
+def test_where_the_time_goes_is_a_mean_over_the_requests_that_were_timed() -> None:
+    frame = timed((10, 6, 0, 2, 1), (20, 10, 4, 0, 3), (500, -1, -1, -1, -1))
+    assert figures.waterfall(frame) == Waterfall(queue=7, pool=2, connect=1, sql=2, app=3)
+
+
+def test_an_app_that_did_not_tell_its_parts() -> None:
+    assert figures.waterfall(timed((10, 6, -1, -1, -1), (20, 10, -1, -1, -1))) == Waterfall(queue=7, app=8)
+    assert figures.waterfall(timed((10, -1, -1, -1, -1))) is None
+    assert figures.waterfall(timed()) is None
 
 
 def test_a_request_belongs_to_the_moment_of_its_answer() -> None:

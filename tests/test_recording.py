@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from runner.recording import basic_record, measured_record
-from runner.results.schema import AttemptRecord, Latency, SamplerQuality, Verdict
+from runner.results.schema import Arrivals, AttemptRecord, Latency, SamplerQuality, Verdict, Waterfall
 from tests.evidences import ZERO, aftermath, evidence, requests, stretch
 
 SAMPLER = SamplerQuality(asked_per_second=20, taken=100, late=0, achieved_per_second=20, cpu_seconds=0.1)
@@ -49,6 +49,15 @@ def test_speed_comes_from_the_windows_alone() -> None:
     assert found.latency_ms == Latency(p50=11, p90=13, p95=13, p99=13, max=13)
     assert [(window.round, window.position, window.offset) for window in found.windows] == [(0, 1, 6.0), (1, 0, 8.0)]
     assert [(window.seconds, window.requests, window.errors) for window in found.windows] == [(1.0, 4, 0)] * 2
+
+
+def test_where_the_time_goes_comes_from_the_windows_good_requests() -> None:
+    """Service times of 10 to 13 ms, of which the app has five."""
+    usual = Waterfall(queue=6.5, pool=0.5, connect=1.0, sql=1.5, app=2.0)
+    assert record().waterfall_ms == usual
+    assert record(spoilt(0, connect_ms=900.0)).waterfall_ms == usual
+    spoiled = record(spoilt(8, error="HTTP 500", status=500)).waterfall_ms
+    assert spoiled == usual.model_copy(update={"queue": round(47 / 7, 4)}), "that one took 10 ms"
 
 
 def test_failures_are_no_speed() -> None:
@@ -148,3 +157,26 @@ def test_an_attempt_that_never_got_there() -> None:
     assert (found.verdict.status, found.verdict.reason) == ("failed", "it did not start")
     assert found.server_command == ["gunicorn"]
     assert (found.connections, found.latency_ms, found.windows, found.requests) == (None, None, (), 0)
+
+
+def test_the_open_model_counts_from_when_requests_were_due() -> None:
+    """Requests of the first window that were due 50 ms before they left, and one of them in the window before it."""
+    cell = evidence().cell
+    load = cell.load.model_copy(update={"model": "open", "rate": 4.0})
+    frame = requests()
+    first = frame["window"] == 0
+    frame.loc[first, "intended"] = frame.loc[first, "offset"] - 0.05
+    frame.loc[frame.index[first][0], "intended"] = 5.9
+    windows = [stretch(6, 1, 4, 1, due=5, late=3, dropped=1), stretch(8, 1, 4, due=4)]
+    found = record(frame, cell=replace(cell, load=load), windows=windows)
+    assert found.windows[0].requests == 3
+    assert found.latency_ms is not None
+    assert found.service_ms is not None
+    assert found.latency_ms.max == pytest.approx(63, abs=0.01)
+    assert found.service_ms.max == 13
+    assert found.arrivals == Arrivals(due=9, late=3, dropped=1)
+
+
+def test_the_closed_model_has_one_time() -> None:
+    found = record()
+    assert (found.service_ms, found.arrivals) == (None, None)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from runner.analysis.decisions import FEWEST_BLOCKS
+from runner.analysis.inference import ALPHA, Estimate, detectable, p_value_above
 from runner.analysis.model import Answer, CellSummary, Number
 from runner.analysis.ratios import Comparison
 
@@ -56,19 +58,38 @@ def _fastest(
     values: Mapping[str, float],
     best_of: Callable[..., str],
 ) -> Answer | None:
-    """The best median. Each other cell's 95 % interval beside it says whether the two can be told apart."""
+    """The best median, and every cell that is not shown to be worse by a one-sided test at ALPHA / (cells − 1).
+
+    At this level the truly best cell is left out in at most ALPHA of all runs, although the one it is held against was
+    picked by its figures: it would have to lose one of its own cells − 1 comparisons (Gupta, "On Some Multiple
+    Decision (Selection and Ranking) Rules", Technometrics 7 (1965)).
+    """
     if not values:
         return None
     best = best_of(values, key=values.__getitem__)
-    beside = {name: comparison.ratio(name, best, metric) for name in values if name != best}
+    beside = {
+        name: comparison.estimate(*((best, name) if best_of is max else (name, best)), metric)
+        for name in values
+        if name != best
+    }
+    known = {name: found for name, found in beside.items() if isinstance(found, Estimate) and found.error is not None}
+    level = [name for name, found in known.items() if not _is_better(found, len(known))]
+    smallest = [detectable(known[name], len(known) / 2) for name in level]
     return Answer(
         database=database,
         metric=metric,
         cell=best,
         value=values[best],
-        level_with=[name for name, found in beside.items() if found.distinguishable is False],
-        unknown=[name for name, found in beside.items() if found.distinguishable is None],
+        level_with=level,
+        unknown=[name for name in beside if name not in known],
+        blocks=min((known[name].n for name in level), default=0),
+        detectable=max((share for share in smallest if share is not None), default=None),
     )
+
+
+def _is_better(best_beside_other: Estimate, others: int) -> bool:
+    p = p_value_above(best_beside_other)
+    return p is not None and p * others <= ALPHA and best_beside_other.n >= FEWEST_BLOCKS
 
 
 def _fewest_connections(database: str, peaks: Mapping[str, float]) -> Answer | None:

@@ -6,11 +6,13 @@ from typing import Any
 import pandas as pd
 
 from runner.matrix.metrics import METRICS
-from runner.results.schema import AttemptRecord, Latency
+from runner.results.schema import AttemptRecord, Latency, Waterfall
 
 #: The parts of a stack whose use of the machine is told apart.
 COMPONENTS = ("app", "database", "load")
 QUANTILES = tuple(Latency.model_fields)
+#: The parts of a request's time.
+TIMES = tuple(Waterfall.model_fields)
 #: Every figure of an attempt that is a number: what an expectation can bound, and the slots.
 
 _IDENTITY = ("cell", "block", "attempt", "group", "status", "reason")
@@ -47,11 +49,13 @@ def attempt_values(record: AttemptRecord) -> dict[str, float | None]:
     """One attempt's figures by metric name."""
     connections = record.connections.model_dump() if record.connections else {}
     latency = record.latency_ms.model_dump() if record.latency_ms else {}
+    times = record.waterfall_ms.model_dump() if record.waterfall_ms else {}
     values: dict[str, float | None] = {
         "requests": record.requests,
         "throughput_rps": record.throughput_rps,
         "errors.total": sum(kind.count for kind in record.errors.values()),
         **{f"latency_ms.{quantile}": latency.get(quantile) for quantile in QUANTILES},
+        **{f"waterfall_ms.{part}": times.get(part) for part in TIMES},
     }
     for name in METRICS:
         if name.startswith("connections."):

@@ -4,13 +4,15 @@ Counts are counts, `…_ms` milliseconds, `…_rps` requests per second, `…_by
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from runner.matrix.cells import Prediction
 from runner.models import Strict
-from runner.results.schema import SCHEMA_VERSION, DatabaseRecord, ErrorKind, HostRecord, Status
+from runner.results.schema import SCHEMA_VERSION, DatabaseRecord, ErrorKind, HostRecord, Status, Verdict
+
+ComparisonVerdict = Literal["distinguishable", "not distinguishable", "underpowered", "no interval", "no ratio"]
 
 
 class Number(Strict):
@@ -37,6 +39,16 @@ class LatencyNumbers(Strict):
     max: Number | None = None
 
 
+class WaterfallNumbers(Strict):
+    """Means over requests, as `runner.results.schema.Waterfall` explains them."""
+
+    queue: Number | None = None
+    pool: Number | None = None
+    connect: Number | None = None
+    sql: Number | None = None
+    app: Number | None = None
+
+
 class ConnectionNumbers(Strict):
     """`as_predicted` holds when every block does as predicted; None where no block could tell."""
 
@@ -61,6 +73,7 @@ class CellMetrics(Strict):
     throughput_rps: Number | None = None
     errors: Errors = Errors()
     latency_ms: LatencyNumbers = LatencyNumbers()
+    waterfall_ms: WaterfallNumbers = WaterfallNumbers()
     connections: ConnectionNumbers
     resources: Mapping[str, ComponentNumbers] = Field(default_factory=dict)
 
@@ -95,25 +108,39 @@ class CellSummary(Strict):
     metrics: CellMetrics | None = None
 
 
-class Ratio(Strict):
-    """A cell beside its reference in one metric, compared inside blocks.
+class Judgement(Strict):
+    """What a comparison over blocks came to, as one of a family: all comparisons of one metric in a run.
 
-    `value`, `low` and `high` are ratios (cell / reference); `low` and `high` the 95 % t interval, None with
-    one block. `distinguishable` is None where there is no interval. `detectable` is the smallest relative
-    difference that this comparison would have found four times out of five (0.06 is 6 %).
+    `value` is a ratio; `low` and `high` its 95 % t interval, taken alone; all None where there is no such thing.
+    `p` is the t test's, `p_adjusted` Holm's for a family of `family` comparisons. `verdict` is "distinguishable" by
+    `p_adjusted`, so that at most one run in twenty names any difference where there is none. `detectable` is the
+    smallest relative difference that would have been found four times out of five (0.06 is 6 %); "underpowered" says
+    that finding none means nothing.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int
+    p: float | None = None
+    p_adjusted: float | None = None
+    family: int = 0
+    detectable: float | None = None
+    verdict: ComparisonVerdict
+    text: str
+    reason: str = ""
+
+
+class Ratio(Judgement):
+    """A cell beside its reference in one metric, compared inside blocks: cell / reference.
+
+    `sign_flip_p`: the exact sign-flip test's p value as a cross-check, from six blocks on.
     """
 
     cell: str
     reference: str
     metric: str
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    distinguishable: bool | None
-    detectable: float | None
-    text: str
-    reason: str = ""
+    sign_flip_p: float | None = None
 
 
 class ExpectationResult(Strict):
@@ -130,7 +157,9 @@ class ExpectationResult(Strict):
 class Answer(Strict):
     """The best cell of a database in one metric.
 
-    `level_with` names the cells that cannot be told from it, `unknown` those with too little measured to say.
+    `level_with` names the cells that cannot be told from it, `unknown` those with too little measured to say. Of the
+    cells that are compared, the truly best is among the best and those level with it in 19 runs of 20. `detectable` is
+    the smallest relative difference from the best that every one of `level_with` would have shown.
     """
 
     database: str
@@ -139,6 +168,8 @@ class Answer(Strict):
     value: float
     level_with: Sequence[str]
     unknown: Sequence[str]
+    blocks: int = 0
+    detectable: float | None = None
 
 
 class RunSummary(Strict):
@@ -170,3 +201,54 @@ class Summary(Strict):
     answers: Sequence[Answer]
     ratios: Sequence[Ratio]
     expectations: Sequence[ExpectationResult]
+
+
+class Difference(Strict):
+    """Something that is not the same in two runs, and what it is in each; `cells` where it is a parameter of theirs."""
+
+    field: str
+    base: str
+    new: str
+    cells: Sequence[str] = ()
+
+
+class Change(Judgement):
+    """A cell in a run beside itself in an earlier one: `value` is new / base.
+
+    `base` and `new` are the metric itself or, where `reference` is named, its ratio to that cell in the same run.
+    """
+
+    cell: str
+    reference: str | None
+    metric: str
+    base: float | None
+    new: float | None
+
+
+class CountChange(Strict):
+    """A count of connections in two runs; `changed` where the blocks' ranges do not overlap."""
+
+    cell: str
+    metric: str
+    base: Number
+    new: Number
+    changed: bool
+
+
+class RunComparison(Strict):
+    """Two runs compared.
+
+    `verdict` is ok or incomparable. `grave`: differences for which absolute figures do not compare; `differences`: what
+    else is not the same.
+    """
+
+    base: str
+    new: str
+    ratios: bool
+    verdict: Verdict
+    grave: Sequence[Difference]
+    differences: Sequence[Difference]
+    only_in_base: Sequence[str]
+    only_in_new: Sequence[str]
+    changes: Sequence[Change] = ()
+    counts: Sequence[CountChange] = ()

@@ -1,24 +1,19 @@
-"""A cell beside its reference: log-ratios inside blocks, a t interval over blocks.
+"""A cell beside its reference: log-ratios inside blocks, judged over blocks, one family for each metric.
 
 Windows of one round ran within seconds of each other, so pairing them takes the host's drift out of the
 difference (the duet idea: Bulej et al., "Duet Benchmarking", ICPE 2020). The unit is the block, never the
 request or the window: blocks start everything anew, windows of one block share their luck.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
-from runner.analysis.model import Ratio
+from runner.analysis.decisions import judge, no_judgement
+from runner.analysis.inference import Estimate, paired, sign_flip
+from runner.analysis.model import Judgement, Ratio
 from runner.results.schema import CellRecord
-
-CONFIDENCE = 0.95
-#: The chance with which `detectable` would have been found.
-POWER = 0.80
 
 #: Metrics that are compared, in the order of the tables.
 RATIO_METRICS = (
@@ -27,32 +22,6 @@ RATIO_METRICS = (
     "latency_ms.p95",
     "resources.app.cpu_seconds_per_request",
 )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Mean of log-ratios over `n` blocks with half its t interval; None, like `detectable`, for one block."""
-
-    mean: float
-    half_width: float | None
-    detectable: float | None
-    n: int
-
-
-def t_interval(log_ratios: Sequence[float]) -> Interval:
-    """Mean ± t(0.975, n−1) · s/√n.
-
-    `detectable` is the minimum detectable effect exp((t(0.975, n−1) + t(0.80, n−1)) · s/√n) − 1 of Bloom,
-    "Minimum Detectable Effects", Evaluation Review 19 (1995), on the log scale.
-    """
-    n = len(log_ratios)
-    mean = float(np.mean(log_ratios))
-    if n < 2:
-        return Interval(mean, None, None, n)
-    standard_error = float(np.std(log_ratios, ddof=1)) / math.sqrt(n)
-    t_confidence = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
-    t_power = float(stdtrit(n - 1, POWER))
-    return Interval(mean, t_confidence * standard_error, math.expm1((t_confidence + t_power) * standard_error), n)
 
 
 class Comparison:
@@ -77,26 +46,57 @@ class Comparison:
             return pd.Series(dtype=float)
         return (logs[cell] - logs[reference]).dropna().groupby(level="block").mean()
 
-    def ratio(self, cell: str, reference: str, metric: str) -> Ratio:
-        """The ratio with its interval, or none and the reason."""
-        for name in (cell, reference):
+    def block_logs(self, cell: str, metric: str) -> "pd.Series[float]":
+        """The metric's logarithm, one for each block: the mean over its rounds."""
+        logs = self._logs[metric]
+        if cell not in logs:
+            return pd.Series(dtype=float)
+        return logs[cell].dropna().groupby(level="block").mean()
+
+    def obstacle(self, cells: Iterable[str], logs: "pd.Series[float]") -> str:
+        """Why nothing can be said of `cells` from these logs; empty where something can."""
+        for name in cells:
             if name in self._silent:
-                return _no_ratio(cell, reference, metric, f"{name}: {self._silent[name]}")
-        log_ratios = self.log_ratios(cell, reference, metric)
-        if log_ratios.empty:
-            return _no_ratio(cell, reference, metric, "no block in which both have windows that count")
-        if not np.isfinite(log_ratios).all():
-            return _no_ratio(cell, reference, metric, "too small to measure")
-        return _ratio(cell, reference, metric, t_interval(log_ratios.to_list()))
+                return f"{name}: {self._silent[name]}"
+        if logs.empty:
+            return "no block in which both have windows that count"
+        return "" if np.isfinite(logs).all() else "too small to measure"
+
+    def estimate(self, cell: str, reference: str, metric: str) -> Estimate | str:
+        """The mean log-ratio with what is needed to judge it, or the reason why there is none."""
+        logs = self.log_ratios(cell, reference, metric)
+        return self.obstacle((cell, reference), logs) or paired(logs.to_list())
+
+    def family(self, pairs: Sequence[tuple[str, str]], metric: str) -> list[Ratio]:
+        """(cell, reference) pairs in one metric, judged together."""
+        estimates = [self.estimate(cell, reference, metric) for cell, reference in pairs]
+        return [
+            Ratio(
+                cell=cell,
+                reference=reference,
+                metric=metric,
+                sign_flip_p=None if judged.value is None else self._sign_flip(cell, reference, metric),
+                **judged.model_dump(),
+            )
+            for (cell, reference), judged in zip(pairs, judge_known(estimates), strict=True)
+        ]
+
+    def _sign_flip(self, cell: str, reference: str, metric: str) -> float | None:
+        return sign_flip(self.log_ratios(cell, reference, metric).to_list())
 
     def with_references(self, cells: Iterable[CellRecord]) -> list[Ratio]:
-        """Every cell that has a reference other than itself, in every metric."""
-        return [
-            self.ratio(cell.id, cell.reference, metric)
-            for cell in cells
-            if cell.reference is not None and cell.reference != cell.id
-            for metric in RATIO_METRICS
+        """Every cell that has a reference other than itself, in every metric: each metric is one family."""
+        pairs = [
+            (cell.id, cell.reference) for cell in cells if cell.reference is not None and cell.reference != cell.id
         ]
+        families = [self.family(pairs, metric) for metric in RATIO_METRICS]
+        return [ratio for of_cell in zip(*families, strict=True) for ratio in of_cell]
+
+
+def judge_known(estimates: Sequence[Estimate | str]) -> list[Judgement]:
+    """A family of which some members could not be estimated, for the reason in their place."""
+    judged = iter(judge([estimate for estimate in estimates if isinstance(estimate, Estimate)]))
+    return [no_judgement(estimate) if isinstance(estimate, str) else next(judged) for estimate in estimates]
 
 
 def _log_table(windows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -116,63 +116,3 @@ def _log_table(windows: pd.DataFrame, metric: str) -> pd.DataFrame:
         else:
             values = sums[metric.removeprefix("latency_ms.")]
         return pd.DataFrame(np.log(values.unstack("cell")))
-
-
-def _ratio(cell: str, reference: str, metric: str, interval: Interval) -> Ratio:
-    value = math.exp(interval.mean)
-    low = high = distinguishable = None
-    if interval.half_width is not None:
-        low, high = (math.exp(interval.mean + sign * interval.half_width) for sign in (-1, 1))
-        distinguishable = not low <= 1 <= high
-    return Ratio(
-        cell=cell,
-        reference=reference,
-        metric=metric,
-        value=value,
-        low=low,
-        high=high,
-        n=interval.n,
-        distinguishable=distinguishable,
-        detectable=interval.detectable,
-        text=ratio_text(value, low, high, interval.detectable),
-    )
-
-
-def ratio_text(value: float, low: float | None, high: float | None, detectable: float | None) -> str:
-    """`1.84× (1.79–1.90)`, `not distinguishable (would have seen 6 %)`, `1.84× (one block: no interval)`."""
-    if low is None or high is None or detectable is None:
-        return f"{_figure(value)}× (one block: no interval)"
-    if low <= 1 <= high:
-        return f"not distinguishable (would have seen {_percent(detectable)})"
-    return f"{_figure(value)}× ({_figure(low)}–{_figure(high)})"
-
-
-def _percent(share: float) -> str:
-    if share >= 10:
-        return f"{1 + share:.0f}×"
-    return f"{share * 100:.0f} %" if share >= 0.01 else f"{share * 100:.1f} %"
-
-
-def _figure(value: float) -> str:
-    """Three digits near 1, fewer far above, more far below."""
-    if value >= 100:
-        return f"{value:.0f}"
-    if value >= 10:
-        return f"{value:.1f}"
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
-
-
-def _no_ratio(cell: str, reference: str, metric: str, reason: str) -> Ratio:
-    return Ratio(
-        cell=cell,
-        reference=reference,
-        metric=metric,
-        value=None,
-        low=None,
-        high=None,
-        n=0,
-        distinguishable=None,
-        detectable=None,
-        text="no ratio",
-        reason=reason,
-    )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from runner.analysis.answers import answers
 from runner.analysis.expectations import evaluate
-from runner.analysis.frames import COMPONENTS, QUANTILES, attempts_frame, latest_of_each_block, windows_frame
+from runner.analysis.frames import COMPONENTS, QUANTILES, TIMES, attempts_frame, latest_of_each_block, windows_frame
 from runner.analysis.model import (
     Blocks,
     CellMetrics,
@@ -20,6 +20,7 @@ from runner.analysis.model import (
     Number,
     RunSummary,
     Summary,
+    WaterfallNumbers,
 )
 from runner.analysis.predictions import judge_prediction, read_prediction
 from runner.analysis.ratios import Comparison
@@ -40,11 +41,10 @@ def summarise(folder: RunFolder) -> Summary:
     run, end = folder.run(), folder.end()
     attempts = latest_of_each_block([record for _, record in folder.attempts()])
     frame = attempts_frame(attempts)
-    ok = [record for record in attempts if record.verdict.status == "ok"]
     interrupted = end is None or end.status == "interrupted"
     cells = [_cell(cell, attempts, frame, run.blocks, interrupted) for cell in run.cells]
     skipped = [CellSummary(id=cell.id, status="skipped", reason=cell.reason, axes=cell.axes) for cell in run.skipped]
-    comparison = Comparison(windows_frame(ok))
+    comparison = Comparison(_windows_of_ok(attempts))
     return Summary(
         answers=answers(comparison, cells),
         run=_run(folder, run, end, attempts),
@@ -52,6 +52,15 @@ def summarise(folder: RunFolder) -> Summary:
         ratios=comparison.with_references(run.cells),
         expectations=evaluate(run.matrix.get("expect") or (), run.cells, frame),
     )
+
+
+def sound_windows(folder: RunFolder) -> pd.DataFrame:
+    """The windows of a folder's attempts that are ok, as `windows_frame` makes them."""
+    return _windows_of_ok(latest_of_each_block([record for _, record in folder.attempts()]))
+
+
+def _windows_of_ok(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
+    return windows_frame([record for record in attempts if record.verdict.status == "ok"])
 
 
 def write_summary(folder: RunFolder) -> Summary:
@@ -121,6 +130,7 @@ def _metrics(
         throughput_rps=number(sound["throughput_rps"]),
         errors=Errors(total=number(frame["errors.total"]), by_kind=_errors_by_kind(attempts)),
         latency_ms=LatencyNumbers(**{name: number(sound[f"latency_ms.{name}"]) for name in QUANTILES}),
+        waterfall_ms=WaterfallNumbers(**{name: number(sound[f"waterfall_ms.{name}"]) for name in TIMES}),
         connections=ConnectionNumbers(
             **{name: number(sound[f"connections.{name}"]) for name in fields},
             predicted=predicted,

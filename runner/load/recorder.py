@@ -10,12 +10,16 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-#: window, endpoint, status, error, worker pid, thread, start and intended start (monotonic seconds), service and
-#: app time (milliseconds).
-RECORD = struct.Struct("<hhhhiQddff")
+#: window, endpoint, status, error, worker pid, thread, start and intended start (monotonic seconds), service time,
+#: and of it app, pool, connect and SQL (milliseconds), connections opened.
+RECORD = struct.Struct("<hhhhiQddfffffh")
 #: The window number of requests made during the count.
 COUNT_WINDOW = -1
+#: Where the app said nothing.
 NO_TIMING = -1.0
+NO_COUNT = -1
+#: What `server_timing` would say of an answer without the header.
+UNTIMED = (0, 0, NO_TIMING, NO_TIMING, NO_TIMING, NO_TIMING, NO_COUNT)
 EXAMPLE_LENGTH = 500
 
 
@@ -69,7 +73,7 @@ class Recorder:
         """
         ended = monotonic()
         started = ended - milliseconds / 1000
-        worker, thread, app_ms = server_timing(timing) if timing else (0, 0, NO_TIMING)
+        worker, thread, *spent = server_timing(timing) if timing else UNTIMED
         error = -1
         if exception is not None or status >= 400:
             error = self._error(status, exception, text)
@@ -84,7 +88,7 @@ class Recorder:
             started,
             started if due is None else due,
             milliseconds,
-            app_ms,
+            *spent,
         )
         self.recorded += 1
         self.answered_at.append(ended)
@@ -107,8 +111,17 @@ class Recorder:
         self._path.with_suffix(".json").write_text(json.dumps(names))
 
 
-def server_timing(header: str) -> tuple[int, int, float]:
-    """Worker pid, thread and milliseconds in the app, from the overlay's header."""
-    app, _, worker = header.partition(", worker;desc=")
-    pid, _, thread = worker.partition(".")
-    return int(pid), int(thread), float(app[len("app;dur=") :])
+def server_timing(header: str) -> tuple[int, int, float, float, float, float, int]:
+    """Worker pid, thread, milliseconds of app, pool, connect and SQL, connections opened: the overlay's header.
+
+    Its parts have a fixed order; an app may leave out all but the last, or all but the first and the last.
+    """
+    parts = header.split(", ")
+    pid, thread = parts[-1][12:].split(".")
+    if len(parts) == 6:
+        app, pool, connect, sql, opened, _ = parts
+        # What is cut off are names as long as "app;dur=": to look for them would take twice as long.
+        spent = float(app[8:]), float(pool[9:]), float(connect[12:]), float(sql[8:]), int(opened[12:])
+        return int(pid), int(thread), *spent
+    app_ms = float(parts[0][8:]) if len(parts) > 1 else NO_TIMING
+    return int(pid), int(thread), app_ms, NO_TIMING, NO_TIMING, NO_TIMING, NO_COUNT

@@ -22,6 +22,10 @@ LAYOUT = np.dtype(
         ("intended", "<f8"),
         ("service_ms", "<f4"),
         ("app_ms", "<f4"),
+        ("pool_ms", "<f4"),
+        ("connect_ms", "<f4"),
+        ("sql_ms", "<f4"),
+        ("opened", "<i2"),
     ]
 )
 assert LAYOUT.itemsize == RECORD.size
@@ -31,7 +35,8 @@ def read_records(path: Path, clock_zero: float) -> tuple[pd.DataFrame, dict[str,
     """Every request of an attempt, and an example text for each kind of error.
 
     Columns: `window` (-1 is the count), `endpoint`, `status`, `error` (empty for success), `worker`, `thread` (a
-    number within its worker), `offset` and `intended` (seconds since `clock_zero`), `service_ms`, `app_ms`.
+    number within its worker), `offset` and `intended` (seconds since `clock_zero`), `service_ms`, of it `app_ms`, and
+    of that `pool_ms`, `connect_ms` and `sql_ms`; `opened` (connections). What the app did not say is -1.
     """
     raw = path.read_bytes()
     if len(raw) % LAYOUT.itemsize:

@@ -7,6 +7,7 @@ METRICS = (
     "throughput_rps",
     "errors.total",
     *(f"latency_ms.{name}" for name in ("p50", "p90", "p95", "p99", "max")),
+    *(f"waterfall_ms.{name}" for name in ("queue", "pool", "connect", "sql", "app")),
     *(f"connections.{name}" for name in ("peak", "peak_slots", "opened", "opened_per_request", "refused", "lingering")),
     *(f"resources.{component}.cpu_seconds_per_request" for component in _COMPONENTS),
     *(f"resources.{component}.peak_memory_bytes" for component in _COMPONENTS),

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from runner.durations import Duration
 from runner.models import Strict
+from runner.stacks.app import Timing
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.servers import AnyServerSpec
@@ -35,6 +36,8 @@ class LoadSpec(Strict):
     window: Duration = 1.0
     #: The start of each window that is driven but not measured, while clients and connections come back.
     lead_in: Duration = 0.15
+    #: What the app says with each answer: how long it took and on what (`full`), how long alone, or neither.
+    timing: Timing = "full"
 
     @model_validator(mode="after")
     def _rate_belongs_to_the_open_model(self) -> Self:

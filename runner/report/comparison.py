@@ -120,10 +120,10 @@ def _markdown(summary: Summary) -> str:
     cells = comparison_frame(summary)
     for name in cells.columns:
         cells[name] = [_cell_text(name, value) for value in cells[name]]
-    parts = [f"## {_escaped(summary.run.name)}", _markdown_table(cells)]
+    parts = [f"## {escaped(summary.run.name)}", markdown_table(cells)]
     ratios = ratio_frame(summary)
     if not ratios.empty:
-        parts += ["### Beside the reference", _markdown_table(ratios)]
+        parts += ["### Beside the reference", markdown_table(ratios)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -135,16 +135,17 @@ def _cell_text(column: str, value: object) -> str:
     return whole(value) if column in _COUNTS else three_digits(value)
 
 
-def _markdown_table(frame: pd.DataFrame) -> str:
+def markdown_table(frame: pd.DataFrame) -> str:
+    """A frame of texts as a Markdown table, whatever the texts hold."""
     lines = [
         [str(name).replace("_", " ") for name in frame.columns],
         ["---"] * len(frame.columns),
-        *([_escaped(str(value)) for value in row] for row in frame.itertuples(index=False)),
+        *([escaped(str(value)) for value in row] for row in frame.itertuples(index=False)),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that stays text and in its column, whatever a server's message holds."""
     for mark in "\\`*_[]<>|":
         text = text.replace(mark, f"\\{mark}")

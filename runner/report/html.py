@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from runner.analysis.summary import summarise
-from runner.report import chart, wording
+from runner.report import chart, waterfall, wording
 from runner.report.page import build_page
 from runner.results.store import RunFolder
 
@@ -32,7 +32,7 @@ def render(folder: RunFolder) -> str:
     return (
         environment()
         .get_template("page.html.j2")
-        .render(page=page, style=Markup(style), style_hash=digest, chart=chart, w=wording)
+        .render(page=page, style=Markup(style), style_hash=digest, chart=chart, waterfall=waterfall, w=wording)
     )
 
 

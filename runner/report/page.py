@@ -9,6 +9,7 @@ from pprint import pformat
 from runner.analysis.frames import latest_of_each_block
 from runner.analysis.model import Answer, CellSummary, ExpectationResult, Ratio, Summary
 from runner.report.chart import Chart, draw, nice_top, tallest
+from runner.report.waterfall import Bar, bars
 from runner.report.wording import best_cells, database_of, product_of
 from runner.results.schema import AttemptRecord
 from runner.results.store import read_frame
@@ -29,6 +30,8 @@ class CellView:
     ratios: Mapping[str, Ratio]
     #: Share of the database's highest throughput, 0 to 1.
     speed: float
+    #: Where a request's time goes; None where the app did not say.
+    time: Bar | None
 
     @property
     def command(self) -> str:
@@ -57,7 +60,6 @@ class Page:
     skipped: Sequence[CellSummary]
     failed: Sequence[CellView]
     surprising: Sequence[CellView]
-    flagged: Sequence[CellView]
     broken: Sequence[ExpectationResult]
     best: Mapping[str, frozenset[str]]
     anchors: Mapping[str, str]
@@ -88,7 +90,6 @@ def build_page(summary: Summary, attempts: Sequence[tuple[Path, AttemptRecord]])
         skipped=[cell for cell in summary.cells if cell.status == "skipped"],
         failed=[view for view in views if view.summary.status != "ok"],
         surprising=[view for view in views if _surprises(view.summary)],
-        flagged=[view for view in views if view.summary.flags],
         broken=[result for result in summary.expectations if not result.holds],
         best=best_cells(summary),
         anchors=anchors,
@@ -114,6 +115,7 @@ def _views(
     bounds = {cell.id: cell.metrics.connections.predicted.max for cell in cells if cell.metrics}
     drawable = [bound for bound in bounds.values() if bound is not None and bound <= seen * _ROOM_FOR_BOUND]
     top = nice_top(max([seen, *drawable]))
+    times = bars(cells)
     highest = max((_rate(cell) for cell in cells), default=0.0)
     return [
         CellView(
@@ -124,6 +126,7 @@ def _views(
             chart=draw(samples[cell.id], record.phases, top, bounds.get(cell.id)) if record else None,
             ratios={ratio.metric: ratio for ratio in summary.ratios if ratio.cell == cell.id},
             speed=_rate(cell) / highest if highest else 0.0,
+            time=times.get(cell.id),
         )
         for cell, record in ((cell, shown[cell.id]) for cell in cells)
     ]

@@ -33,9 +33,11 @@ from runner.report.wording import (
     product_of,
     server_of,
     setting_of,
+    short_verdict,
     shortcomings,
     three_digits,
     time_sentence,
+    verdict_legend,
     whole,
 )
 
@@ -107,7 +109,7 @@ def _parts(summary: Summary, width: int) -> Iterator[Table | Text | Padding]:
             yield Text()
     yield Text(_legend(summary, best), _QUIET)
     if summary.ratios:
-        yield Text("\nBeside the reference", "bold")
+        yield Text(f"\nBeside {_references(summary)}, server by server", "bold")
         yield from _ratios(summary, width)
         yield Text(_ratio_legend(summary), _QUIET)
     yield from _closing(summary)
@@ -203,8 +205,8 @@ def _prediction(cell: CellSummary) -> Text:
 
 def _ratios(summary: Summary, width: int) -> Iterator[Table]:
     """Every cell beside its reference, in as many tables as the width asks for."""
-    names = max(len(ratio.cell) + len(ratio.reference) + 2 for ratio in summary.ratios)
-    fitting = max(1, (width - min(names, 2 * _NAMES_WIDTH)) // _RATIO_WIDTH)
+    names = max(len(ratio.cell) + 1 for ratio in summary.ratios)
+    fitting = max(1, (width - min(names, _NAMES_WIDTH)) // _RATIO_WIDTH)
     metrics = list(RATIO_TITLES)
     for start in range(0, len(metrics), fitting):
         yield _ratio_table(summary, metrics[start : start + fitting])
@@ -213,7 +215,6 @@ def _ratios(summary: Summary, width: int) -> Iterator[Table]:
 def _ratio_table(summary: Summary, metrics: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("cell", overflow="fold")
-    table.add_column("reference", overflow="fold", style=_QUIET)
     for metric in metrics:
         table.add_column(RATIO_TITLES[metric], no_wrap=True)
     rows: dict[str, list[Ratio]] = {}
@@ -225,19 +226,18 @@ def _ratio_table(summary: Summary, metrics: Sequence[str]) -> Table:
         if previous not in (None, ratios[0].reference):
             table.add_section()
         previous = ratios[0].reference
-        table.add_row(Text(brief(cell)), Text(brief(ratios[0].reference)), *(_ratio(ratio) for ratio in ratios))
+        table.add_row(Text(brief(cell)), *(_ratio(ratio) for ratio in ratios))
     return table
 
 
+def _references(summary: Summary) -> str:
+    """The connection settings that the cells are compared with: one, unless a run's file was put together by hand."""
+    settings = {cell.id: str(cell.axes.get("connection", cell.id)) for cell in summary.cells}
+    return " and ".join(sorted({brief(settings.get(ratio.reference, ratio.reference)) for ratio in summary.ratios}))
+
+
 def _ratio(ratio: Ratio) -> Text:
-    """Short enough for four beside each other: the legend says what the words stand for."""
-    if ratio.value is None:
-        return Text(NOTHING, _QUIET)
-    if ratio.distinguishable is None:
-        return Text(ratio.text.partition(" ")[0])
-    if ratio.distinguishable:
-        return Text(ratio.text)
-    return Text(ratio.text.replace("not distinguishable (would have seen ", "n. d. ("), _QUIET)
+    return Text(short_verdict(ratio), "" if ratio.verdict in ("distinguishable", "no interval") else _QUIET)
 
 
 def _legend(summary: Summary, best: dict[str, frozenset[str]]) -> str:
@@ -249,10 +249,8 @@ def _legend(summary: Summary, best: dict[str, frozenset[str]]) -> str:
 def _ratio_legend(summary: Summary) -> str:
     if all(ratio.low is None for ratio in summary.ratios):
         return "One block: ratios without interval, so nothing says how sure they are."
-    return (
-        "Ratio (95 % interval over blocks). n. d.: not distinguishable, in brackets the smallest difference "
-        "that would have been seen."
-    )
+    family = max(ratio.family for ratio in summary.ratios)
+    return f"Ratio (its own 95 % interval over blocks). {verdict_legend(family)}"
 
 
 def _closing(summary: Summary) -> Iterator[Text | Table | Padding]:

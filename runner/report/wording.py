@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from runner.analysis.decisions import FEWEST_BLOCKS, LARGEST_DETECTABLE, is_doubted, is_underpowered, would_have_seen
 from runner.analysis.model import (
     Answer,
     CellSummary,
     ExpectationResult,
     FlagSummary,
+    Judgement,
     Number,
     RunSummary,
     Summary,
@@ -107,15 +109,19 @@ def in_blocks(flag: FlagSummary) -> str:
 
 
 def flag_lines(summary: Summary) -> list[str]:
-    """One line a kind of flag: the cells that have it, and the first one's words."""
+    """One line a kind of flag: the cells that have it, and the first one's words; then ratios to doubt."""
     raised: dict[str, list[tuple[str, str]]] = {}
     for cell in summary.cells:
         for flag in cell.flags:
             raised.setdefault(flag.code, []).append((cell.id, flag.text))
-    return [
+    lines = [
         f"{code.replace('-', ' ')} in {few([name for name, _ in cells], 3)}: {cells[0][1]}"
         for code, cells in raised.items()
     ]
+    doubted = [f"{ratio.metric} of {ratio.cell}" for ratio in summary.ratios if is_doubted(ratio)]
+    if doubted:
+        lines.append(f"the sign-flip test, which assumes no distribution, does not confirm {few(doubted)}")
+    return lines
 
 
 def counted(count: int, singular: str, plural: str | None = None) -> str:
@@ -147,6 +153,26 @@ def time_sentence(run: RunSummary) -> str:
     return f"{sentence}; the rest: {rest}." if rest else f"{sentence}."
 
 
+def short_verdict(judgement: Judgement) -> str:
+    """Short enough for four beside each other: `verdict_legend` says what the words stand for."""
+    if judgement.value is None:
+        return NOTHING
+    if judgement.verdict == "no interval":
+        return judgement.text.partition(" ")[0]
+    short = judgement.text.replace("not distinguishable", "n. d.").replace("underpowered", "u. p.")
+    return short.replace("would have seen ", "")
+
+
+def verdict_legend(family: int) -> str:
+    """How `short_verdict` is to be read, where `family` comparisons of a metric were judged together."""
+    return (
+        f"The {counted(family, 'ratio')} of a column are judged together (Holm): in one run of 20 at most does a "
+        "column name a difference where there is none. n. d.: not distinguishable; in brackets the smallest difference "
+        f"that would have been seen. u. p.: underpowered: it is above {LARGEST_DETECTABLE * 100:.0f} %, or there are "
+        f"fewer than {FEWEST_BLOCKS} blocks, so that finding none says nothing."
+    )
+
+
 def product_of(summary: Summary, database: str) -> str:
     """`PostgreSQL 15.18`, or nothing where the run never got to start it."""
     return next((record.product for record in summary.run.databases if record.name == database), "")
@@ -172,9 +198,12 @@ def answer_value(answer: Answer) -> str:
 def answer_certainty(answer: Answer) -> str:
     """How far the best can be told from the others, in words."""
     parts = []
-    if answer.level_with:
-        word = "level with" if answer.metric == "connections.peak" else "not distinguishable from"
-        parts.append(f"{word} {few(answer.level_with)}")
+    if answer.level_with and answer.detectable is None:
+        parts.append(f"level with {few(answer.level_with)}")
+    elif answer.level_with and answer.detectable is not None:
+        few_blocks = is_underpowered(answer.blocks, answer.detectable)
+        word = "underpowered against" if few_blocks else "not distinguishable from"
+        parts.append(f"{word} {few(answer.level_with)} ({would_have_seen(answer.detectable)})")
     if answer.unknown:
         parts.append("one block cannot say how sure this is")
     return "; ".join(parts)
@@ -184,7 +213,7 @@ def answer_ratio(summary: Summary, answer: Answer) -> str:
     """How the best cell stands beside its own reference, where the two can be told apart or nothing says."""
     for ratio in summary.ratios:
         same = ratio.cell == answer.cell and ratio.metric == answer.metric
-        if same and ratio.value is not None and ratio.distinguishable is not False:
+        if same and ratio.verdict in ("distinguishable", "no interval"):
             return f"{ratio.text} beside {ratio.reference}"
     return ""
 

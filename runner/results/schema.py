@@ -60,6 +60,22 @@ class Latency(Strict):
     max: float | None = None
 
 
+class Waterfall(Strict):
+    """Where the time of a successful request goes: means, milliseconds, in the order in which it meets them.
+
+    `queue` is what passes outside the app: waiting for a worker, reading the request, sending the answer. `pool` is
+    getting a connection from a pool, `connect` opening one and setting its session up, `sql` waiting for statements,
+    commits and health checks. `app` is the rest of the app; all of it where it did not tell its parts. A thread that
+    has its answer and waits for the interpreter is still in the part that it was in.
+    """
+
+    queue: float
+    pool: float | None = None
+    connect: float | None = None
+    sql: float | None = None
+    app: float
+
+
 class Connections(Strict):
     """What the database's own books say of the count, from the cold start to the end of the idle time."""
 
@@ -76,10 +92,19 @@ class Connections(Strict):
     transactions: int
 
 
+class Arrivals(Strict):
+    """In the open model: requests that were due in the windows, those that left late, those that never left."""
+
+    due: int
+    late: int
+    dropped: int
+
+
 class WindowResult(Strict):
     """One window: `offset`/`seconds` are the measured part, the lead-in left out.
 
-    `requests` and `errors` were answered within it. CPU seconds cover the lead-in too, as do `driven_requests`.
+    `requests` and `errors` were answered within it; in the open model they were due within it. CPU seconds cover
+    the lead-in too, as do `driven_requests`.
     """
 
     round: int
@@ -160,7 +185,12 @@ class AttemptRecord(Strict):
     count_errors: int | None = None
     connections: Connections | None = None
     windows: Sequence[WindowResult] = ()
+    #: Response times: from when a request was due, which in the closed model is when it left.
     latency_ms: Latency | None = None
+    #: In the open model: from when it left.
+    service_ms: Latency | None = None
+    arrivals: Arrivals | None = None
+    waterfall_ms: Waterfall | None = None
     throughput_rps: float | None = None
     requests: int = 0
     errors: Mapping[str, ErrorKind] = Field(default_factory=dict)

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
@@ -22,6 +22,9 @@ from runner.stacks.servers.base import PROBE_QUERY
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAY = Path(__file__).parent / "overlay"
 MASK = "********"
+
+#: What an app says with each answer of the time it took: nothing, how long, and on what.
+Timing = Literal["off", "app", "full"]
 
 
 class Check(Strict):
@@ -116,7 +119,7 @@ class Overlay:
     shown: Mapping[str, Any]
 
 
-def make_overlay(app: App, database: Mapping[str, Any], host: str) -> Overlay:
+def make_overlay(app: App, database: Mapping[str, Any], host: str, timing: Timing = "full") -> Overlay:
     """What an app process needs to run under the overlay with this `DATABASES["default"]`."""
     token = secrets.token_hex(16)
     content = {
@@ -126,6 +129,7 @@ def make_overlay(app: App, database: Mapping[str, Any], host: str) -> Overlay:
         "middleware": ["connbench_timing.TimingMiddleware"],
         "token": token,
         "probe": PROBE_QUERY,
+        "timing": timing,
     }
     env = {
         "CONNBENCH_OVERLAY": json.dumps(content),

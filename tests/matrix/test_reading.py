@@ -89,7 +89,7 @@ def test_a_resolved_matrix_can_be_read_again(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         # unknown keys
-        ("users: 16", "user: 16", "3:24: load.user: no such setting; allowed: profile, model, users, "),
+        ("users: 16", "user: 16", "3:24: load.user: no such setting; allowed: profile, model, rate, "),
         (
             "blocks: 3",
             "block: 3",

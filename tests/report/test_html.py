@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import time
 from html.parser import HTMLParser
@@ -113,6 +114,24 @@ def test_the_page_shows_what_the_run_was(page: str) -> None:
 def test_each_cell_has_its_chart_with_the_bound(page: str) -> None:
     assert page.count('<svg class="chart"') == len(models())
     assert page.count('<line class="bound" x1="30.0"') == len(models())
+
+
+def test_each_cell_has_a_bar_of_where_its_time_goes_and_the_figures_beside_it(page: str) -> None:
+    assert page.count('<svg class="time"') == len(models())
+    text = " ".join(Document(page).text.split())
+    assert "Outside the app Pool Connecting SQL The rest of the app Together" in text
+
+
+def test_a_run_that_timed_nothing_inside_the_app(tmp_path: Path) -> None:
+    """As runs were before there was any such thing: their attempts know nothing of it."""
+    folder = write_run(tmp_path, models()[:1], blocks=1)
+    (path,) = folder.path.glob("cells/*/*/attempt.json")
+    record = json.loads(path.read_text())
+    del record["waterfall_ms"]
+    path.write_text(json.dumps(record))
+    page = render(folder)
+    assert "The app said nothing of it." in page
+    assert '<svg class="time"' not in page
 
 
 def hostile(out: Path) -> RunFolder:

@@ -99,6 +99,21 @@ def test_one_block_claims_no_certainty(tmp_path: Path) -> None:
     assert "not distinguishable" not in text
 
 
+def test_few_blocks_say_that_they_are_too_few(tmp_path: Path) -> None:
+    text = " ".join(printed(summarise(write_run(tmp_path, models()[:4], blocks=2))).split())
+    assert "u. p. (" in text
+    assert "fewer than 3 blocks" in text
+    assert "underpowered against" in text
+    assert "n. d. (" not in text
+
+
+def test_a_difference_that_sign_flips_do_not_confirm_is_worth_knowing(summary: Summary) -> None:
+    doubted = [ratio.model_copy(update={"sign_flip_p": 0.2}) for ratio in summary.ratios[:1]]
+    assert doubted[0].verdict == "distinguishable"
+    text = " ".join(printed(summary.model_copy(update={"ratios": doubted})).split())
+    assert "does not confirm throughput_rps of pg-sync-persistent" in text
+
+
 def test_a_run_of_which_nothing_came_is_still_told(tmp_path: Path) -> None:
     down = Verdict(status="failed", reason="the database did not start")
     cells = [Model(**{**model.__dict__, "verdicts": {1: down}}) for model in models()[:3]]

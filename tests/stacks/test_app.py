@@ -138,6 +138,7 @@ def test_the_overlay_carries_everything_in_one_variable() -> None:
         "middleware": ["connbench_timing.TimingMiddleware"],
         "token": overlay.token,
         "probe": PROBE_QUERY,
+        "timing": "full",
     }
     assert overlay.env["DJANGO_SETTINGS_MODULE"] == "connbench_settings"
     overlay_folder, app_folder = overlay.env["PYTHONPATH"].split(":")

@@ -2,7 +2,8 @@
 
 Runs inside the app's environment, where nothing of the runner can be imported. Everything comes from one
 environment variable, CONNBENCH_OVERLAY: a JSON object with `settings` (the app's own module), `databases`,
-`allowed_hosts` and `middleware` (put before the app's own); `token` and `probe` are for the timing middleware.
+`allowed_hosts` and `middleware` (put before the app's own); `token`, `probe` and `timing` are for the timing
+middleware.
 """
 
 import importlib
