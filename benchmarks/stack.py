@@ -35,7 +35,7 @@ def warm_stacks(cell_id: str, loads: Sequence[Mapping[str, Any]]) -> Iterator[li
     expansion = expand(matrix)
     plan = make_plan(expansion, matrix, seed=1, only=cell_id)
     cell = plan.cells[cell_id]
-    app, environment = load_app(matrix.app), build_environment(cell.database.environment)
+    app, environment = load_app(matrix.app), build_environment(cell.environment)
     environments = {environment.name: environment}
     with ExitStack() as closing:
         out = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="connbench-benchmark-")))

@@ -216,7 +216,7 @@ class Attempt:
         address = stage.provider.free_address()
         overlay = make_overlay(stage.app, settings, address.host, cell.load.timing)
         launch = Launch(
-            bin=stage.environments[cell.database.environment].bin,
+            bin=stage.environments[cell.environment].bin,
             project=stage.app.folder,
             wsgi=stage.app.description.wsgi,
             address=address,

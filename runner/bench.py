@@ -81,7 +81,7 @@ def has_failed(summary: Summary) -> bool:
 
 
 def _build_environments(cells: Mapping[str, Cell], messages: Console) -> dict[str, AppEnvironment]:
-    names = sorted({cell.database.environment for cell in cells.values()})
+    names = sorted({cell.environment for cell in cells.values()})
     with messages.status("building the app's environment (once; uWSGI takes half a minute to compile)"):
         return {name: build_environment(name) for name in names}
 

@@ -9,6 +9,7 @@ from runner.attempt import Stage
 from runner.errors import ConnbenchError
 from runner.group import run_group
 from runner.interrupts import terminate_like_interrupt
+from runner.matrix.cells import Cell
 from runner.plan import Plan, PlannedGroup
 from runner.preparation import Prepared, prepare_database
 from runner.progress import Reporter, TimeBook
@@ -17,7 +18,6 @@ from runner.results.schema import AttemptRecord, DatabaseRecord, RunEnd, Verdict
 from runner.results.store import RunFolder, now_utc, write_json
 from runner.sampling.host import HostSampler
 from runner.stacks.app import App
-from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.environment import AppEnvironment
 
 
@@ -90,29 +90,30 @@ class Run:
 
     def _prepare_all(self, provider: NativeProvider, stack: ExitStack) -> dict[str, Prepared | ConnbenchError]:
         """Every database that the plan needs, started side by side; one that fails takes its own groups with it."""
-        specs = {group.database_key: self._plan.cells[group.attempts[0].cell].database for group in self._plan.groups}
+        # Any of a database's cells will do: its own set of packages is what the template is made with.
+        cells = {group.database_key: self._plan.cells[group.attempts[0].cell] for group in self._plan.groups}
 
         def prepare(name: str) -> Prepared | ConnbenchError:
             try:
-                return self._prepare(name, specs[name], provider, stack)
+                return self._prepare(name, cells[name], provider, stack)
             except ConnbenchError as error:
                 return error
 
-        self._reporter.phase(", ".join(specs), "database and template")
-        with ThreadPoolExecutor(max_workers=len(specs)) as helpers:
+        self._reporter.phase(", ".join(cells), "database and template")
+        with ThreadPoolExecutor(max_workers=len(cells)) as helpers:
             try:
-                return dict(zip(specs, helpers.map(prepare, specs), strict=True))
+                return dict(zip(cells, helpers.map(prepare, cells), strict=True))
             except KeyboardInterrupt:
                 # What the helpers wait for goes, and they with it.
                 provider.close()
                 raise
 
-    def _prepare(self, name: str, spec: AnyDatabaseSpec, provider: NativeProvider, closing: ExitStack) -> Prepared:
+    def _prepare(self, name: str, cell: Cell, provider: NativeProvider, closing: ExitStack) -> Prepared:
         logs = self._folder.path / "logs"
         logs.mkdir(exist_ok=True)
-        environment = self._environments[spec.environment]
+        environment = self._environments[cell.environment]
         rate = self._plan.sampling.database
-        prepared = prepare_database(name, spec, self._app, environment, provider, logs, rate, closing)
+        prepared = prepare_database(name, cell.database, self._app, environment, provider, logs, rate, closing)
         database = prepared.database
         self._databases.append(DatabaseRecord(name=name, product=database.product, settings=database.applied_settings))
         return prepared

@@ -7,6 +7,7 @@ from typing import Any
 from runner.matrix.spec import LoadSpec
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.packages import environment_with
 from runner.stacks.servers import AnyServerSpec
 
 
@@ -25,6 +26,13 @@ class Cell:
     connection: ConnectionSpec
     load: LoadSpec
     reference: str | None
+
+    @property
+    def environment(self) -> str:
+        """The locked set of packages that the app runs in: the first that has what each part needs."""
+        found = environment_with(self.database.packages | self.server.packages | self.connection.packages)
+        assert found is not None, "a rule skips cells that no environment fits"
+        return found
 
     @property
     def client_keep_alive(self) -> bool:

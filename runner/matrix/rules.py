@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.packages import environment_with
 from runner.stacks.servers import AnyServerSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
 
@@ -63,6 +64,13 @@ def _psycogreen_without_psycopg2(combination: Combination) -> str | None:
     return f"psycogreen is for psycopg2: it does nothing for {combination.database.driver}"
 
 
+def _packages_that_no_environment_has(combination: Combination) -> str | None:
+    needed = combination.database.packages | combination.server.packages | combination.connection.packages
+    if environment_with(needed) is not None:
+        return None
+    return f"no locked app environment has all of {', '.join(sorted(needed))}"
+
+
 RULES: tuple[Callable[[Combination], str | None], ...] = (
     _pool_without_postgres,
     _pool_without_psycopg_3,
@@ -70,6 +78,8 @@ RULES: tuple[Callable[[Combination], str | None], ...] = (
     _pool_smaller_than_its_least,
     _pool_without_any_connection,
     _psycogreen_without_psycopg2,
+    # The last: it knows no better reason than that there is none.
+    _packages_that_no_environment_has,
 )
 
 

@@ -23,3 +23,8 @@ class ConnectionSpec(Strict):
     conn_max_age: int | None = Field(default=0, ge=0)
     conn_health_checks: bool = False
     pool: PoolSpec | None = None
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """What the app's environment must have, by the names of the package index."""
+        return frozenset() if self.pool is None else frozenset({"psycopg-pool"})

@@ -3,9 +3,18 @@ from typing import Any
 import pytest
 
 from runner.matrix.rules import RULES, Combination, why_impossible
+from runner.stacks.servers.gunicorn import GunicornSpec
 from tests.matrix.examples import GEVENT, MYSQL, POSTGRES, PSYCOPG2, SYNC, age, make_cell, pool
 
 GREEN = {**GEVENT, "psycogreen": True}
+
+
+class NeedyGunicorn(GunicornSpec):
+    """Asks for what is nowhere together with psycopg2."""
+
+    @property
+    def packages(self) -> frozenset[str]:
+        return frozenset({"eventlet", "gunicorn"})
 
 
 def reason(database: dict[str, Any], server: dict[str, Any], connection: dict[str, Any]) -> str | None:
@@ -71,5 +80,11 @@ def test_possible(database: Any, server: Any, connection: Any) -> None:
     assert reason(database, server, connection) is None
 
 
+def test_a_stack_whose_packages_are_in_no_environment_together() -> None:
+    cell = make_cell(PSYCOPG2, SYNC, age(0))
+    found = why_impossible(Combination(cell.database, NeedyGunicorn(), cell.connection))
+    assert found == "no locked app environment has all of eventlet, gunicorn, psycopg2-binary"
+
+
 def test_every_rule_is_tried() -> None:
-    assert len(RULES) == 6
+    assert len(RULES) == 7

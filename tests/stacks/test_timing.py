@@ -18,9 +18,10 @@ from runner.preparation import Prepared, prepare_database
 from runner.provision.native import NativeProvider
 from runner.stacks.app import Timing, django_database, load_app
 from runner.stacks.connection import ConnectionSpec
-from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.databases import AnyDatabaseSpec, DatabaseSpec
 from runner.stacks.databases.base import Account
 from runner.stacks.environment import build_environment
+from runner.stacks.packages import environment_with
 from runner.stacks.servers.base import ServerSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
 from tests.shops import Served, serving
@@ -68,8 +69,14 @@ def started(engine: str, driver: str, folder: Path) -> Iterator[Prepared]:
     with ExitStack() as closing:
         provider = NativeProvider()
         closing.callback(provider.close)
-        environment = build_environment(spec.environment)
+        environment = build_environment(driver_environment(spec))
         yield prepare_database("db", spec, load_app("shop"), environment, provider, folder, 1.0, closing)
+
+
+def driver_environment(spec: DatabaseSpec) -> str:
+    found = environment_with(spec.packages)
+    assert found is not None
+    return found
 
 
 @contextmanager
@@ -81,7 +88,7 @@ def shop(
     settings = django_database(
         database.spec, ConnectionSpec.model_validate(connection), account, database.service.address
     )
-    with serving(server, settings, folder, database.spec.environment, timing) as served:
+    with serving(server, settings, folder, driver_environment(database.spec), timing) as served:
         yield served, account
 
 

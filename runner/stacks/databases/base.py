@@ -25,9 +25,9 @@ class DatabaseSpec(Strict):
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     @property
-    def environment(self) -> str:
-        """The locked set of packages that an app with this driver runs in: psycopg2 wants no psycopg 3."""
-        return "psycopg2" if self.driver == "psycopg2" else "psycopg3"
+    def packages(self) -> frozenset[str]:
+        """What the app's environment must have for this driver, by the names of the package index."""
+        return frozenset({"psycopg2-binary" if self.driver == "psycopg2" else self.driver})
 
     @property
     def django_engine(self) -> str:

@@ -62,6 +62,11 @@ class ServerSpec(Strict):
         """Whether greenlets take turns inside a process."""
         return False
 
+    @property
+    @abstractmethod
+    def packages(self) -> frozenset[str]:
+        """What the app's environment must have, by the names of the package index."""
+
     @abstractmethod
     def command(self, launch: Launch) -> Command: ...
 

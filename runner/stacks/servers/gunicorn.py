@@ -35,6 +35,15 @@ class GunicornSpec(ServerSpec):
         return self
 
     @property
+    def packages(self) -> frozenset[str]:
+        needed = {"gunicorn"}
+        if self.worker_class == "gevent":
+            needed.add("gevent")
+        if self.psycogreen:
+            needed.add("psycogreen")
+        return frozenset(needed)
+
+    @property
     def process_count(self) -> int:
         return self.workers
 

@@ -15,6 +15,10 @@ class UwsgiSpec(ServerSpec):
     threads: int = Field(default=4, ge=1, le=256)
 
     @property
+    def packages(self) -> frozenset[str]:
+        return frozenset({"uwsgi"})
+
+    @property
     def process_count(self) -> int:
         return self.processes
 
