@@ -1,13 +1,61 @@
-"""`python -m benchmarks [RUN]`: what connbench itself costs; RUN (the latest) is where the phases are read from."""
+"""`python -m benchmarks [NAME…] [--rounds N] [--out FILE]`: measures, and keeps what it found as JSON.
 
+`python -m benchmarks accuracy` makes docs/accuracy.md of what was kept; it measures nothing.
+"""
+
+import argparse
+import inspect
+import json
+import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks import generator, overhead, recorder, sampler, timing
+from benchmarks import accuracy, generator, overhead, sampler, timing
+from benchmarks.keeping import keep
+from benchmarks.registry import BENCHMARKS
+
+#: Those that print and keep nothing.
+PRINTING = {"generator": generator, "sampler": sampler, "timing": timing, "overhead": overhead}
+
+
+def measure(name: str, rounds: int | None, out: Path | None, command: str) -> None:
+    """Measures one and keeps it; one that takes long is kept from the first result on."""
+
+    def keep_now(results: Mapping[str, Any]) -> None:
+        keep(name, results, command, out)
+
+    offered = {"rounds": rounds, "keep": keep_now}
+    taken = inspect.signature(BENCHMARKS[name].measure).parameters
+    results = BENCHMARKS[name].measure(**{key: value for key, value in offered.items() if key in taken and value})
+    print(json.dumps(results, indent=1))
+    keep_now(results)
+
+
+def main(arguments: Sequence[str]) -> None:
+    names = [*PRINTING, *BENCHMARKS, "accuracy"]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(names)}; the short ones unless told")
+    parser.add_argument("--rounds", type=int, help="how often, where a benchmark repeats itself")
+    parser.add_argument("--out", type=Path, help="where it is kept: benchmarks/<name>.json unless told")
+    chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.names if name not in names]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(names)}")
+    if chosen.rounds is not None and chosen.rounds < 1:
+        parser.error("--rounds: 1 or more")
+    if chosen.out and len(chosen.names) != 1:
+        parser.error("--out is for one benchmark")
+    command = shlex.join(["python", "-m", "benchmarks", *arguments])
+    for name in chosen.names or PRINTING:
+        if name == "accuracy":
+            accuracy.write_page()
+        elif name in PRINTING:
+            PRINTING[name].main()
+        else:
+            measure(name, chosen.rounds, chosen.out, command)
+
 
 if __name__ == "__main__":
-    recorder.main()
-    generator.main()
-    sampler.main()
-    timing.main()
-    overhead.main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("results/latest"))
+    main(sys.argv[1:])

@@ -21,7 +21,7 @@ def overhead_by_phase(attempts: list[AttemptRecord]) -> pd.DataFrame:
     return by_attempt.groupby("phase")["seconds"].agg(["median", "max", "sum"])
 
 
-def main(run: Path) -> None:
+def main(run: Path = Path("results/latest")) -> None:
     """Prints the phases, and what an attempt cost beyond count, idle and windows in wall time."""
     folder = open_run(run)
     attempts = [record for _, record in folder.attempts()]

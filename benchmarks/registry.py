@@ -1,0 +1,21 @@
+"""Every benchmark that is kept, in the order of docs/accuracy.md. A new one is one module and its row here."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from benchmarks import recorder
+
+
+class Benchmark(Protocol):
+    """A module with `measure`, which may take `rounds` (how often it repeats itself) and `keep` (a function to hand
+    the results to as they come)."""
+
+    __doc__: str | None
+
+    @property
+    def measure(self) -> Any: ...
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "recorder": recorder,
+}
