@@ -90,6 +90,7 @@ def _windows(evidence: Evidence, requests: pd.DataFrame) -> tuple[list[WindowRes
                 requests=len(rows),
                 errors=len(rows) - len(good),
                 latency_ms=figures.latency(figures.response_ms(good)),
+                service_ms=figures.latency(good["service_ms"]) if evidence.is_open else None,
                 driven_requests=stretch.driven.requests,
                 cpu_seconds=stretch.cpu_seconds,
             )

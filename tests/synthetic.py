@@ -11,7 +11,9 @@ import pandas as pd
 
 from runner.matrix.cells import Prediction
 from runner.results.schema import (
+    Arrivals,
     AttemptRecord,
+    Capacity,
     CellRecord,
     ComponentUsage,
     Connections,
@@ -57,6 +59,9 @@ class Model:
     verdicts: Mapping[int, Verdict] = field(default_factory=dict)
     flags: tuple[Flag, ...] = ()
     name: str | None = None
+    #: Its load is open: `capacity` is what the search finds; by block, None where the most that was tried was held.
+    capacity: float | None = None
+    failed: Mapping[int, float | None] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -278,8 +283,18 @@ def _measured(
                 asked_per_second=20, taken=900, late=2, achieved_per_second=19.9, cpu_seconds=0.4
             ),
             "host": {"cpu_busy": 0.97, "steal": 0.001},
+            **_open_figures(model, block, windows),
         }
     )
+
+
+def _open_figures(model: Model, block: int, windows: list[WindowResult]) -> dict[str, Any]:
+    if model.capacity is None:
+        return {}
+    arrivals = Arrivals(due=sum(window.requests for window in windows), late=7, dropped=2)
+    failed = model.failed.get(block, model.capacity * 1.05)
+    capacity = Capacity(held_rps=model.capacity, failed_rps=failed, steps=[])
+    return {"service_ms": _latency(model.p50 / 2), "arrivals": arrivals, "capacity": capacity}
 
 
 def _latency(p50: float) -> Latency:
@@ -306,6 +321,7 @@ def _window(model: Model, number: int, offset: float, luck: float, random: np.ra
         requests=served,
         errors=0,
         latency_ms=_latency(model.p50 / luck / noise),
+        service_ms=None if model.capacity is None else _latency(model.p50 / 2 / luck / noise),
         driven_requests=round(served * 1.25),
         cpu_seconds={"app": served * 1.25 * 0.9 / model.rps, "database": 0.2, "load": 0.1},
     )
@@ -327,6 +343,11 @@ def _samples(model: Model, record: AttemptRecord, random: np.random.Generator) -
     inside = random.binomial(busy - waiting, 0.2)
     frame = pd.DataFrame({"offset": offsets, "active": busy - waiting - inside, "idle": total - busy})
     return frame.assign(idle_in_transaction=inside, waiting=waiting, total=total)
+
+
+def searched(cells: Iterable[Model], capacity: float = 300.0, **more: Any) -> list[Model]:
+    """The same cells under open load, their rate searched."""
+    return [replace(cell, capacity=capacity, **more) for cell in cells]
 
 
 def slower(cells: Iterable[Model], factor: float, *names: str) -> list[Model]:

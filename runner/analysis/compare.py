@@ -7,9 +7,9 @@ of it, and of the host.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from runner.analysis.inference import Estimate, unpaired
 from runner.analysis.model import (
@@ -22,10 +22,13 @@ from runner.analysis.model import (
     RunSummary,
     Summary,
 )
-from runner.analysis.ratios import RATIO_METRICS, Comparison, judge_known
-from runner.analysis.summary import sound_windows, summarise
+from runner.analysis.ratios import Comparison, judge_known
+from runner.analysis.summary import sound_comparison, summarise
 from runner.results.schema import Verdict
 from runner.results.store import RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Facts of a host that say why its fingerprint differs.
 _HOST_FACTS = ("fingerprint", "system", "kernel", "cpu", "cores", "memory_bytes")
@@ -36,13 +39,12 @@ _COUNTS = {"peak": 0.0, "opened_per_request": 0.05, "lingering": 0.0}
 
 def compare_folders(base: RunFolder, new: RunFolder, *, ratios: bool) -> RunComparison:
     """Two runs from their raw data."""
-    return compare_runs(summarise(base), summarise(new), sound_windows(base), sound_windows(new), ratios=ratios)
+    frames = sound_comparison(base), sound_comparison(new)
+    return compare_runs(summarise(base), summarise(new), frames, ratios=ratios)
 
 
-def compare_runs(
-    base: Summary, new: Summary, base_windows: pd.DataFrame, new_windows: pd.DataFrame, *, ratios: bool
-) -> RunComparison:
-    """`new` against `base`; `…_windows` as `windows_frame` makes them, of attempts that are ok alone.
+def compare_runs(base: Summary, new: Summary, frames: tuple[Comparison, Comparison], *, ratios: bool) -> RunComparison:
+    """`new` against `base`; `frames` of their attempts that are ok alone.
 
     A run is incomparable with another of a different host or database, unless `ratios` to each run's own reference are
     compared.
@@ -53,8 +55,8 @@ def compare_runs(
         reason = f"they differ in {', '.join(fields)}"
         return _comparison(base, new, ratios, Verdict(status="incomparable", reason=reason), grave)
     cells = _common(base, new)
-    frames = Comparison(base_windows), Comparison(new_windows)
-    families = [_family(frames, cells, metric, ratios) for metric in RATIO_METRICS]
+    metrics = dict.fromkeys(metric for frame in frames for metric in frame.metrics)
+    families = [_family(frames, cells, metric, ratios) for metric in metrics]
     return _comparison(base, new, ratios, Verdict(status="ok"), grave).model_copy(
         update={
             "changes": [change for of_cell in zip(*families, strict=True) for change in of_cell],
@@ -169,7 +171,7 @@ def _estimate(
     for run, frame, cell in zip(("base", "new"), frames, cells, strict=True):
         of_run = _logs(frame, cell, metric, ratios)
         involved = [cell.id, *([cell.reference] if ratios and cell.reference else [])]
-        obstacle = frame.obstacle(involved, of_run)
+        obstacle = frame.obstacle(involved, of_run, metric)
         if obstacle:
             return f"{run}: {obstacle}"
         logs.append(of_run.to_list())

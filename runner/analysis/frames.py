@@ -6,11 +6,12 @@ from typing import Any
 import pandas as pd
 
 from runner.matrix.metrics import METRICS
-from runner.results.schema import AttemptRecord, Latency, Waterfall
+from runner.results.schema import Arrivals, AttemptRecord, Latency, Waterfall
 
 #: The parts of a stack whose use of the machine is told apart.
 COMPONENTS = ("app", "database", "load")
 QUANTILES = tuple(Latency.model_fields)
+ARRIVALS = tuple(Arrivals.model_fields)
 #: The parts of a request's time.
 TIMES = tuple(Waterfall.model_fields)
 #: Every figure of an attempt that is a number: what an expectation can bound, and the slots.
@@ -49,12 +50,17 @@ def attempt_values(record: AttemptRecord) -> dict[str, float | None]:
     """One attempt's figures by metric name."""
     connections = record.connections.model_dump() if record.connections else {}
     latency = record.latency_ms.model_dump() if record.latency_ms else {}
+    service = record.service_ms.model_dump() if record.service_ms else {}
+    arrivals = record.arrivals.model_dump() if record.arrivals else {}
     times = record.waterfall_ms.model_dump() if record.waterfall_ms else {}
     values: dict[str, float | None] = {
         "requests": record.requests,
         "throughput_rps": record.throughput_rps,
+        "capacity_rps": record.capacity.held_rps if record.capacity else None,
         "errors.total": sum(kind.count for kind in record.errors.values()),
         **{f"latency_ms.{quantile}": latency.get(quantile) for quantile in QUANTILES},
+        **{f"service_ms.{quantile}": service.get(quantile) for quantile in QUANTILES},
+        **{f"arrivals.{name}": arrivals.get(name) for name in ARRIVALS},
         **{f"waterfall_ms.{part}": times.get(part) for part in TIMES},
     }
     for name in METRICS:
@@ -72,7 +78,8 @@ def windows_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
     """One row a window of each attempt.
 
     Columns: cell, block, round, position, seconds, requests (answered), successes (answered well),
-    driven_requests (lead-in included), p50 … max (milliseconds), cpu_app … (seconds, lead-in included).
+    driven_requests (lead-in included), p50 … max (milliseconds), service_p95 (the
+    open model's), cpu_app … (seconds, lead-in included).
     """
     rows: list[Mapping[str, Any]] = [
         {
@@ -85,10 +92,26 @@ def windows_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
             "successes": window.requests - window.errors,
             "driven_requests": window.driven_requests,
             **window.latency_ms.model_dump(),
+            "service_p95": window.service_ms.p95 if window.service_ms else None,
             **{f"cpu_{name}": window.cpu_seconds.get(name) for name in COMPONENTS},
         }
         for record in attempts
         for window in record.windows
     ]
-    figures = [*QUANTILES, *(f"cpu_{name}" for name in COMPONENTS)]
+    figures = [*QUANTILES, "service_p95", *(f"cpu_{name}" for name in COMPONENTS)]
     return pd.DataFrame(rows, columns=[*_WINDOW, *figures]).astype(dict.fromkeys(figures, float))
+
+
+def capacities_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
+    """One row an attempt whose rate was searched: cell, block, held, failed (requests a second; NaN: there is none)."""
+    rows = [
+        {
+            "cell": record.cell,
+            "block": record.block,
+            "held": record.capacity.held_rps,
+            "failed": record.capacity.failed_rps,
+        }
+        for record in attempts
+        if record.capacity is not None
+    ]
+    return pd.DataFrame(rows, columns=["cell", "block", "held", "failed"]).astype({"held": float, "failed": float})

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from runner.analysis.model import Summary
 from runner.analysis.ratios import Comparison
-from runner.analysis.summary import sound_windows, summarise
+from runner.analysis.summary import sound_comparison, summarise
 from runner.errors import UsageError
 from runner.models import Strict
 from runner.results.schema import SCHEMA_VERSION
@@ -94,7 +94,7 @@ def night_of(folder: RunFolder) -> Night:
     summary = summarise(folder)
     if not summary.run.finished:
         raise UsageError(f"{folder.path}: this run was cut off; the history takes whole runs alone")
-    ratios = list(_ratios(summary, Comparison(sound_windows(folder))))
+    ratios = list(_ratios(summary, sound_comparison(folder)))
     if not ratios:
         raise UsageError(f"{folder.path}: no ratio in it, so there is nothing for the history to keep")
     return Night(

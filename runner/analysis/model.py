@@ -39,6 +39,25 @@ class LatencyNumbers(Strict):
     max: Number | None = None
 
 
+class ArrivalNumbers(Strict):
+    """In the open model: requests that were due in the windows, those that left late, those that never left."""
+
+    due: Number | None = None
+    late: Number | None = None
+    dropped: Number | None = None
+
+
+class CapacityBracket(Strict):
+    """The highest rate held under the service level, and the lowest above it that was missed, requests a second.
+
+    `at_least`: in some block the most that was tried was held, so that the capacity may be higher.
+    """
+
+    held: Number
+    failed: Number | None
+    at_least: bool
+
+
 class WaterfallNumbers(Strict):
     """Means over requests, as `runner.results.schema.Waterfall` explains them."""
 
@@ -71,8 +90,15 @@ class ComponentNumbers(Strict):
 class CellMetrics(Strict):
     requests: Number | None = None
     throughput_rps: Number | None = None
+    #: With `rate: search`: the highest rate that was held under the service level.
+    capacity_rps: Number | None = None
+    capacity: CapacityBracket | None = None
     errors: Errors = Errors()
+    #: Response times; in the open model from when a request was due.
     latency_ms: LatencyNumbers = LatencyNumbers()
+    #: In the open model: from when a request left.
+    service_ms: LatencyNumbers | None = None
+    arrivals: ArrivalNumbers | None = None
     waterfall_ms: WaterfallNumbers = WaterfallNumbers()
     connections: ConnectionNumbers
     resources: Mapping[str, ComponentNumbers] = Field(default_factory=dict)

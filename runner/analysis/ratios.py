@@ -22,16 +22,27 @@ RATIO_METRICS = (
     "latency_ms.p95",
     "resources.app.cpu_seconds_per_request",
 )
+#: Those that only runs have whose load is open, or whose rate was searched.
+SERVICE, CAPACITY = "service_ms.p95", "capacity_rps"
+
+
+_NOTHING = pd.DataFrame()
 
 
 class Comparison:
     """Every cell's windows laid beside each other, round by round, ready to be compared in pairs.
 
-    `windows` as `windows_frame` makes it, of attempts that are ok alone.
+    `windows` as `windows_frame` makes it and `capacities` as `capacities_frame`, of attempts that are ok alone.
     """
 
-    def __init__(self, windows: pd.DataFrame) -> None:
+    def __init__(self, windows: pd.DataFrame, capacities: pd.DataFrame | None = None) -> None:
         self._logs = {metric: _log_table(windows, metric) for metric in RATIO_METRICS}
+        if "service_p95" in windows and windows["service_p95"].notna().any():
+            self._logs[SERVICE] = _log_table(windows, SERVICE)
+        if capacities is not None and not capacities.empty:
+            self._logs[CAPACITY] = pd.DataFrame(np.log(capacities.pivot(columns="cell", index="block", values="held")))
+        #: Cells whose capacity is only known to be at least something: no ratio can be had of them.
+        self._unbounded = _unbounded(capacities)
         silent = windows[windows["successes"] <= 0]
         #: Cells that answered nothing well in some window: no ratio can be had of them.
         self._silent = {
@@ -39,33 +50,40 @@ class Comparison:
             for _, row in silent.iloc[::-1].iterrows()
         }
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What can be compared: `RATIO_METRICS`, and what was measured beside."""
+        return tuple(self._logs)
+
     def log_ratios(self, cell: str, reference: str, metric: str) -> "pd.Series[float]":
         """One log-ratio for each block in which both ran, from the rounds that both have."""
-        logs = self._logs[metric]
+        logs = self._logs.get(metric, _NOTHING)
         if cell not in logs or reference not in logs:
             return pd.Series(dtype=float)
         return (logs[cell] - logs[reference]).dropna().groupby(level="block").mean()
 
     def block_logs(self, cell: str, metric: str) -> "pd.Series[float]":
         """The metric's logarithm, one for each block: the mean over its rounds."""
-        logs = self._logs[metric]
+        logs = self._logs.get(metric, _NOTHING)
         if cell not in logs:
             return pd.Series(dtype=float)
         return logs[cell].dropna().groupby(level="block").mean()
 
-    def obstacle(self, cells: Iterable[str], logs: "pd.Series[float]") -> str:
-        """Why nothing can be said of `cells` from these logs; empty where something can."""
+    def obstacle(self, cells: Iterable[str], logs: "pd.Series[float]", metric: str) -> str:
+        """Why nothing can be said of `cells` from these logs of a metric; empty where something can."""
         for name in cells:
-            if name in self._silent:
+            if metric == CAPACITY and name in self._unbounded:
+                return f"{name}: the most that was tried was held, so its capacity is only known to be at least that"
+            if metric != CAPACITY and name in self._silent:
                 return f"{name}: {self._silent[name]}"
         if logs.empty:
-            return "no block in which both have windows that count"
+            return f"no block in which both have {'a capacity' if metric == CAPACITY else 'windows that count'}"
         return "" if np.isfinite(logs).all() else "too small to measure"
 
     def estimate(self, cell: str, reference: str, metric: str) -> Estimate | str:
         """The mean log-ratio with what is needed to judge it, or the reason why there is none."""
         logs = self.log_ratios(cell, reference, metric)
-        return self.obstacle((cell, reference), logs) or paired(logs.to_list())
+        return self.obstacle((cell, reference), logs, metric) or paired(logs.to_list())
 
     def family(self, pairs: Sequence[tuple[str, str]], metric: str) -> list[Ratio]:
         """(cell, reference) pairs in one metric, judged together."""
@@ -89,8 +107,14 @@ class Comparison:
         pairs = [
             (cell.id, cell.reference) for cell in cells if cell.reference is not None and cell.reference != cell.id
         ]
-        families = [self.family(pairs, metric) for metric in RATIO_METRICS]
+        families = [self.family(pairs, metric) for metric in self.metrics]
         return [ratio for of_cell in zip(*families, strict=True) for ratio in of_cell]
+
+
+def _unbounded(capacities: pd.DataFrame | None) -> frozenset[str]:
+    if capacities is None:
+        return frozenset()
+    return frozenset(capacities.loc[capacities["failed"].isna() & capacities["held"].notna(), "cell"])
 
 
 def judge_known(estimates: Sequence[Estimate | str]) -> list[Judgement]:
@@ -106,13 +130,15 @@ def _log_table(windows: pd.DataFrame, metric: str) -> pd.DataFrame:
     is too coarse for one window.
     """
     keys = ["block", "cell"] if metric == "resources.app.cpu_seconds_per_request" else ["block", "round", "cell"]
-    columns = ["successes", "seconds", "driven_requests", "p50", "p95", "cpu_app"]
-    sums = windows.groupby(keys)[columns].sum(min_count=1)
+    columns = ["successes", "seconds", "driven_requests", "p50", "p95", "service_p95", "cpu_app"]
+    sums = windows.groupby(keys)[[name for name in columns if name in windows]].sum(min_count=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         if metric == "throughput_rps":
             values = sums["successes"] / sums["seconds"]
         elif metric == "resources.app.cpu_seconds_per_request":
             values = sums["cpu_app"] / sums["driven_requests"]
+        elif metric == SERVICE:
+            values = sums["service_p95"]
         else:
             values = sums[metric.removeprefix("latency_ms.")]
         return pd.DataFrame(np.log(values.unstack("cell")))

@@ -7,9 +7,20 @@ import pandas as pd
 
 from runner.analysis.answers import answers
 from runner.analysis.expectations import evaluate
-from runner.analysis.frames import COMPONENTS, QUANTILES, TIMES, attempts_frame, latest_of_each_block, windows_frame
+from runner.analysis.frames import (
+    ARRIVALS,
+    COMPONENTS,
+    QUANTILES,
+    TIMES,
+    attempts_frame,
+    capacities_frame,
+    latest_of_each_block,
+    windows_frame,
+)
 from runner.analysis.model import (
+    ArrivalNumbers,
     Blocks,
+    CapacityBracket,
     CellMetrics,
     CellSummary,
     ComponentNumbers,
@@ -44,7 +55,7 @@ def summarise(folder: RunFolder) -> Summary:
     interrupted = end is None or end.status == "interrupted"
     cells = [_cell(cell, attempts, frame, run.blocks, interrupted) for cell in run.cells]
     skipped = [CellSummary(id=cell.id, status="skipped", reason=cell.reason, axes=cell.axes) for cell in run.skipped]
-    comparison = Comparison(_windows_of_ok(attempts))
+    comparison = _comparison_of_ok(attempts)
     return Summary(
         answers=answers(comparison, cells),
         run=_run(folder, run, end, attempts),
@@ -54,13 +65,14 @@ def summarise(folder: RunFolder) -> Summary:
     )
 
 
-def sound_windows(folder: RunFolder) -> pd.DataFrame:
-    """The windows of a folder's attempts that are ok, as `windows_frame` makes them."""
-    return _windows_of_ok(latest_of_each_block([record for _, record in folder.attempts()]))
+def sound_comparison(folder: RunFolder) -> Comparison:
+    """A folder's attempts that are ok, ready to be compared."""
+    return _comparison_of_ok(latest_of_each_block([record for _, record in folder.attempts()]))
 
 
-def _windows_of_ok(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
-    return windows_frame([record for record in attempts if record.verdict.status == "ok"])
+def _comparison_of_ok(attempts: Sequence[AttemptRecord]) -> Comparison:
+    ok = [record for record in attempts if record.verdict.status == "ok"]
+    return Comparison(windows_frame(ok), capacities_frame(ok))
 
 
 def write_summary(folder: RunFolder) -> Summary:
@@ -123,22 +135,40 @@ def _metrics(
     """Figures of the attempts that are ok; errors of all of them."""
     sound = frame[frame["status"] == "ok"]
     predicted = read_prediction(cell.predicted)
+    is_open = any(record.arrivals is not None for record in ok)
     verdict, note = judge_prediction(predicted, ok)
     fields = ("peak", "peak_slots", "opened", "opened_per_request", "refused", "lingering")
     return CellMetrics(
         requests=number(sound["requests"]),
         throughput_rps=number(sound["throughput_rps"]),
+        capacity_rps=number(sound["capacity_rps"]),
+        capacity=_capacity(capacities_frame(ok)),
         errors=Errors(total=number(frame["errors.total"]), by_kind=_errors_by_kind(attempts)),
-        latency_ms=LatencyNumbers(**{name: number(sound[f"latency_ms.{name}"]) for name in QUANTILES}),
-        waterfall_ms=WaterfallNumbers(**{name: number(sound[f"waterfall_ms.{name}"]) for name in TIMES}),
+        latency_ms=LatencyNumbers(**_numbers(sound, "latency_ms", QUANTILES)),
+        service_ms=LatencyNumbers(**_numbers(sound, "service_ms", QUANTILES)) if is_open else None,
+        arrivals=ArrivalNumbers(**_numbers(sound, "arrivals", ARRIVALS)) if is_open else None,
+        waterfall_ms=WaterfallNumbers(**_numbers(sound, "waterfall_ms", TIMES)),
         connections=ConnectionNumbers(
-            **{name: number(sound[f"connections.{name}"]) for name in fields},
+            **_numbers(sound, "connections", fields),
             predicted=predicted,
             as_predicted=verdict,
             prediction_note=note,
         ),
         resources={component: _resources(sound, component) for component in COMPONENTS},
     )
+
+
+def _numbers(frame: pd.DataFrame, prefix: str, names: Iterable[str]) -> dict[str, Any]:
+    return {name: number(frame[f"{prefix}.{name}"]) for name in names}
+
+
+def _capacity(capacities: pd.DataFrame) -> CapacityBracket | None:
+    """Nothing where no block held any rate."""
+    held = number(capacities["held"])
+    if held is None:
+        return None
+    unbounded = capacities["failed"].isna() & capacities["held"].notna()
+    return CapacityBracket(held=held, failed=number(capacities["failed"]), at_least=bool(unbounded.any()))
 
 
 def _resources(frame: pd.DataFrame, component: str) -> ComponentNumbers:

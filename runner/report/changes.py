@@ -11,7 +11,7 @@ from rich.text import Text
 
 from runner.analysis.model import Change, CountChange, Difference, RunComparison
 from runner.errors import UsageError
-from runner.report.comparison import FORMATS, RATIO_TITLES, escaped, markdown_table
+from runner.report.comparison import FORMATS, RATIO_TITLES, escaped, markdown_table, ratio_titles
 from runner.report.wording import NOTHING, brief, few, per_request, short_verdict, verdict_legend, whole
 
 WIDTH = 120
@@ -42,7 +42,7 @@ def changes_frame(result: RunComparison) -> pd.DataFrame:
         row[RATIO_TITLES[change.metric]] = f"{change.text}: {change.reason}" if change.reason else change.text
     for count in result.counts:
         rows.setdefault(count.cell, {"id": count.cell, "reference": ""})[_COUNT_TITLES[count.metric]] = _count(count)
-    columns = ["id", "reference", *RATIO_TITLES.values(), *_COUNT_TITLES.values()]
+    columns = ["id", "reference", *ratio_titles(result.changes).values(), *_COUNT_TITLES.values()]
     return pd.DataFrame(list(rows.values()), columns=columns).fillna("")
 
 
@@ -86,7 +86,7 @@ def _parts(result: RunComparison) -> Iterator[Text | Table | Padding]:
 
 
 def _speeds(result: RunComparison) -> Table:
-    table = _grid(["cell", *RATIO_TITLES.values()])
+    table = _grid(["cell", *ratio_titles(result.changes).values()])
     rows: dict[str, list[Change]] = {}
     for change in result.changes:
         rows.setdefault(change.cell, []).append(change)

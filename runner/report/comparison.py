@@ -1,12 +1,21 @@
 """The comparison tables as frames, and as Markdown, CSV and JSON: one row a cell, medians over blocks."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import pandas as pd
 
-from runner.analysis.model import CellSummary, ComponentNumbers, Summary
-from runner.analysis.ratios import RATIO_METRICS
+from runner.analysis.model import (
+    ArrivalNumbers,
+    CellSummary,
+    Change,
+    ComponentNumbers,
+    LatencyNumbers,
+    Ratio,
+    Summary,
+)
+from runner.analysis.ratios import CAPACITY, RATIO_METRICS, SERVICE
 from runner.errors import UsageError
 from runner.report.wording import (
     NOTHING,
@@ -27,18 +36,21 @@ RATIO_TITLES = {
     "latency_ms.p50": "p50",
     "latency_ms.p95": "p95",
     "resources.app.cpu_seconds_per_request": "CPU per request",
+    SERVICE: "service p95",
+    CAPACITY: "capacity",
 }
-assert tuple(RATIO_TITLES) == RATIO_METRICS
+assert tuple(RATIO_TITLES) == (*RATIO_METRICS, SERVICE, CAPACITY)
 
 _MEGABYTE = 1e-6
 _MILLISECONDS = 1e3
-_COUNTS = ("errors", "peak", "opened", "lingering")
+_COUNTS = ("errors", "due", "late", "dropped", "peak", "opened", "lingering")
 
 
 def comparison_frame(summary: Summary) -> pd.DataFrame:
     """One row a cell. Units are in the columns' names; `predicted` is the peak's; None is "not measured"."""
     rows = [_row(cell) for cell in summary.cells]
-    return pd.DataFrame(rows, columns=_COLUMNS).astype(object).where(lambda frame: frame.notna(), None)
+    columns = [name for name in _COLUMNS if name not in _OPEN_COLUMNS or any(row.get(name) is not None for row in rows)]
+    return pd.DataFrame(rows, columns=columns).astype(object).where(lambda frame: frame.notna(), None)
 
 
 _COLUMNS = [
@@ -49,14 +61,29 @@ _COLUMNS = [
         "server",
         "setting",
         "throughput_rps",
+        "capacity_rps",
+        "capacity_at_least",
         "p50_ms",
         "p95_ms",
         "p99_ms",
+        "service_p50_ms",
+        "service_p95_ms",
+        "service_p99_ms",
+        "due",
+        "late",
+        "dropped",
         "errors",
     ),
     *("peak", "opened", "opened_per_request", "lingering", "predicted", "as_predicted"),
     *("app_cpu_ms_per_request", "database_cpu_ms_per_request", "app_peak_mb", "database_peak_mb", "reason"),
 ]
+
+
+#: Only there where some cell's load is open.
+_OPEN_COLUMNS = (
+    *("capacity_rps", "capacity_at_least"),
+    *("service_p50_ms", "service_p95_ms", "service_p99_ms", "due", "late", "dropped"),
+)
 
 
 def _row(cell: CellSummary) -> dict[str, Any]:
@@ -73,8 +100,18 @@ def _row(cell: CellSummary) -> dict[str, Any]:
     metrics, connections = cell.metrics, cell.metrics.connections
     app = metrics.resources.get("app", ComponentNumbers())
     database = metrics.resources.get("database", ComponentNumbers())
+    service = metrics.service_ms or LatencyNumbers()
+    arrivals = metrics.arrivals or ArrivalNumbers()
     return row | {
         "throughput_rps": middle(metrics.throughput_rps),
+        "capacity_rps": middle(metrics.capacity_rps),
+        "capacity_at_least": metrics.capacity.at_least if metrics.capacity else None,
+        "service_p50_ms": middle(service.p50),
+        "service_p95_ms": middle(service.p95),
+        "service_p99_ms": middle(service.p99),
+        "due": middle(arrivals.due),
+        "late": middle(arrivals.late),
+        "dropped": middle(arrivals.dropped),
         "p50_ms": middle(metrics.latency_ms.p50),
         "p95_ms": middle(metrics.latency_ms.p95),
         "p99_ms": middle(metrics.latency_ms.p99),
@@ -99,7 +136,13 @@ def ratio_frame(summary: Summary) -> pd.DataFrame:
         text = f"{ratio.text}: {ratio.reason}" if ratio.reason else ratio.text
         rows.setdefault((ratio.cell, ratio.reference), {})[RATIO_TITLES[ratio.metric]] = text
     flat = [{"id": cell, "reference": reference, **texts} for (cell, reference), texts in rows.items()]
-    return pd.DataFrame(flat, columns=["id", "reference", *RATIO_TITLES.values()])
+    return pd.DataFrame(flat, columns=["id", "reference", *ratio_titles(summary.ratios).values()])
+
+
+def ratio_titles(ratios: Iterable[Ratio | Change]) -> dict[str, str]:
+    """The metrics in which these were compared, with their titles, in the order of `RATIO_TITLES`."""
+    compared = {ratio.metric for ratio in ratios}
+    return {metric: title for metric, title in RATIO_TITLES.items() if metric in compared or metric in RATIO_METRICS}
 
 
 def table_text(summary: Summary, form: str) -> str:
@@ -107,7 +150,9 @@ def table_text(summary: Summary, form: str) -> str:
     if form == "md":
         return _markdown(summary)
     if form == "csv":
-        ratios = ratio_frame(summary).rename(columns={name: f"{name} ratio" for name in RATIO_TITLES.values()})
+        ratios = ratio_frame(summary).rename(
+            columns={name: f"{name} ratio" for name in ratio_titles(summary.ratios).values()}
+        )
         return str(comparison_frame(summary).merge(ratios, on="id", how="left").to_csv(index=False))
     if form == "json":
         cells, ratios = comparison_frame(summary), ratio_frame(summary)

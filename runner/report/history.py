@@ -46,7 +46,9 @@ def _parts(series: Sequence[Series]) -> Iterator[Text | Table]:
 
 def _last(series: Sequence[Series]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for title in ("matrix", "cell", "reference", "last night", *RATIO_TITLES.values()):
+    seen = {one.key.metric for one in series}
+    titles = {metric: title for metric, title in RATIO_TITLES.items() if metric in seen}
+    for title in ("matrix", "cell", "reference", "last night", *titles.values()):
         table.add_column(title, overflow="fold")
     rows: dict[tuple[str, str, str], dict[str, Series]] = {}
     for one in series:
@@ -54,7 +56,7 @@ def _last(series: Sequence[Series]) -> Table:
     for names, metrics in rows.items():
         last = max(one.dates[-1] for one in metrics.values())
         figures = (
-            f"{three_digits(metrics[metric].values[-1])}×" if metric in metrics else NOTHING for metric in RATIO_TITLES
+            f"{three_digits(metrics[metric].values[-1])}×" if metric in metrics else NOTHING for metric in titles
         )
         table.add_row(*(Text(brief(name)) for name in names), Text(last), *(Text(figure) for figure in figures))
     return table

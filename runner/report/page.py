@@ -9,6 +9,7 @@ from pprint import pformat
 from runner.analysis.frames import latest_of_each_block
 from runner.analysis.model import Answer, CellSummary, ExpectationResult, Ratio, Summary
 from runner.report.chart import Chart, draw, nice_top, tallest
+from runner.report.comparison import ratio_titles
 from runner.report.waterfall import Bar, bars
 from runner.report.wording import best_cells, database_of, product_of
 from runner.results.schema import AttemptRecord
@@ -63,6 +64,8 @@ class Page:
     broken: Sequence[ExpectationResult]
     best: Mapping[str, frozenset[str]]
     anchors: Mapping[str, str]
+    #: Metrics in which cells were compared, with their titles.
+    ratio_titles: Mapping[str, str]
 
 
 def build_page(summary: Summary, attempts: Sequence[tuple[Path, AttemptRecord]]) -> Page:
@@ -93,6 +96,7 @@ def build_page(summary: Summary, attempts: Sequence[tuple[Path, AttemptRecord]])
         broken=[result for result in summary.expectations if not result.holds],
         best=best_cells(summary),
         anchors=anchors,
+        ratio_titles=ratio_titles(summary.ratios),
     )
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.analysis.model import CellSummary, Ratio, Summary
-from runner.report.comparison import RATIO_TITLES, table_text
+from runner.report.comparison import RATIO_TITLES, ratio_titles, table_text
 from runner.report.wording import (
     NOTHING,
     answer_certainty,
@@ -84,6 +84,20 @@ _COST = (
     Column("app\nMB", 4, "resources.app.peak_memory_bytes", factor=1e-6),
     Column("db\nMB", 4, "resources.database.peak_memory_bytes", factor=1e-6),
 )
+_OPEN = (
+    Column("capac.\nreq/s", 7, "capacity_rps"),
+    Column("serv.\np50", 5, "service_ms.p50"),
+    Column("serv.\np95", 5, "service_ms.p95"),
+    Column("serv.\np99", 5, "service_ms.p99"),
+    Column("due\n", 6, "arrivals.due", whole),
+    Column("late\n", 5, "arrivals.late", whole),
+    Column("drop-\nped", 5, "arrivals.dropped", whole),
+)
+_OPEN_LEGEND = (
+    " Open load: latency counts from when a request was due, service time from when it left; late: left 10 ms or more "
+    "after it was due, dropped: never left. "
+    "Capacity: the highest rate held under the service level; ≥: no more was tried."
+)
 _LEGEND = (
     "req/s, latency and CPU per request: the windows; connections: the count, by the database's own books; "
     "MB: peak memory."
@@ -104,7 +118,7 @@ def _parts(summary: Summary, width: int) -> Iterator[Table | Text | Padding]:
     yield _title(summary)
     for database, cells in _by_database(summary):
         yield Text(f"{database}  {product_of(summary, database)}".rstrip(), "bold")
-        for columns in _packed((_SPEED, _CONNECTIONS, _COST), width - _names_width(cells)):
+        for columns in _packed(_groups(cells), width - _names_width(cells)):
             yield _figures(cells, columns, best)
             yield Text()
     yield Text(_legend(summary, best), _QUIET)
@@ -143,6 +157,12 @@ def _by_database(summary: Summary) -> list[tuple[str, list[CellSummary]]]:
 def _names_width(cells: Sequence[CellSummary]) -> int:
     servers = max(len(server_of(cell)) for cell in cells)
     return min(servers + 1 + max(_setting(cell).cell_len for cell in cells), _NAMES_WIDTH)
+
+
+def _groups(cells: Sequence[CellSummary]) -> list[Sequence[Column]]:
+    """The groups of columns; what only an open load has, where there is one."""
+    measured = [column for column in _OPEN if any(figure(cell, column.path) for cell in cells)]
+    return [_SPEED, *([measured] if measured else []), _CONNECTIONS, _COST]
 
 
 def _packed(groups: Iterable[Sequence[Column]], width: int) -> Iterator[list[Column]]:
@@ -188,6 +208,8 @@ def _figure(cell: CellSummary, column: Column, best: dict[str, frozenset[str]]) 
     if column.path == "connections.predicted":
         return _prediction(cell)
     value = middle(figure(cell, column.path), column.factor)
+    if column.path == "capacity_rps" and cell.metrics and cell.metrics.capacity and cell.metrics.capacity.at_least:
+        return Text(f"≥ {column.show(value)}")
     style = _BEST if cell.id in best.get(column.path, ()) else ""
     if column.path == "errors.total" and value:
         style = _BAD
@@ -207,7 +229,7 @@ def _ratios(summary: Summary, width: int) -> Iterator[Table]:
     """Every cell beside its reference, in as many tables as the width asks for."""
     names = max(len(ratio.cell) + 1 for ratio in summary.ratios)
     fitting = max(1, (width - min(names, _NAMES_WIDTH)) // _RATIO_WIDTH)
-    metrics = list(RATIO_TITLES)
+    metrics = list(ratio_titles(summary.ratios))
     for start in range(0, len(metrics), fitting):
         yield _ratio_table(summary, metrics[start : start + fitting])
 
@@ -243,7 +265,8 @@ def _ratio(ratio: Ratio) -> Text:
 def _legend(summary: Summary, best: dict[str, frozenset[str]]) -> str:
     medians = "Medians over blocks. " if summary.run.blocks > 1 else ""
     green = " Green: the best of a database, and what cannot be told from it." if best else ""
-    return f"{medians}{_LEGEND}{green}"
+    opened = _OPEN_LEGEND if any(cell.metrics and cell.metrics.arrivals for cell in summary.cells) else ""
+    return f"{medians}{_LEGEND}{opened}{green}"
 
 
 def _ratio_legend(summary: Summary) -> str:

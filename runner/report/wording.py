@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from runner.analysis.decisions import FEWEST_BLOCKS, LARGEST_DETECTABLE, is_doubted, is_underpowered, would_have_seen
 from runner.analysis.model import (
     Answer,
+    CellMetrics,
     CellSummary,
     ExpectationResult,
     FlagSummary,
@@ -78,6 +79,26 @@ def whole(value: float | None) -> str:
 
 def per_request(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3f}"
+
+
+def open_sentence(metrics: CellMetrics) -> str:
+    """What there is to say of requests that were due on a schedule."""
+    said = []
+    if metrics.capacity is not None:
+        capacity = metrics.capacity
+        bound = "at least " if capacity.at_least else ""
+        missed = f", {three_digits(capacity.failed.value)} missed it" if capacity.failed else ""
+        held = f"{three_digits(capacity.held.value)} requests/s kept the service level{missed}"
+        said.append(f"capacity {bound}{held}.")
+    if metrics.arrivals is not None:
+        due, late, dropped = (whole(middle(getattr(metrics.arrivals, name))) for name in ("due", "late", "dropped"))
+        said.append(f"{due} requests were due in the windows, {late} left late, {dropped} never left.")
+    if metrics.service_ms is not None:
+        times = (
+            f"{name} {three_digits(middle(getattr(metrics.service_ms, name)))} ms" for name in ("p50", "p95", "p99")
+        )
+        said.append(f"Service time from when they left: {', '.join(times)}.")
+    return " ".join(said)
 
 
 def middle(number: Number | None, factor: float = 1.0) -> float | None:

@@ -36,6 +36,8 @@ class Flag(Strict):
         "not-steady",
         "peak-in-doubt",
         "load-script-error",
+        "nothing-held",
+        "capacity-unbounded",
     ]
     text: str
 
@@ -43,7 +45,7 @@ class Flag(Strict):
 class Phase(Strict):
     """A stretch of an attempt. `offset` and `seconds` are on the attempt's clock."""
 
-    name: Literal["up", "verify", "count", "idle", "window", "down"]
+    name: Literal["up", "verify", "count", "idle", "search", "window", "down"]
     offset: float
     seconds: float
     #: Round of a window, from 0.
@@ -100,6 +102,35 @@ class Arrivals(Strict):
     dropped: int
 
 
+class RateStep(Strict):
+    """One rate that the search tried: `requests` and `errors` of those due in the step's measured part.
+
+    `reason` says what of the service level was missed; where the generator had no more to give (`limited`), that is
+    no fault of the cell's.
+    """
+
+    rate: float
+    seconds: float
+    requests: int
+    errors: int
+    arrivals: Arrivals
+    latency_ms: Latency
+    outcome: Literal["held", "missed", "limited"]
+    reason: str = ""
+
+
+class Capacity(Strict):
+    """The highest rate that was held under the service level, and the lowest above it that was missed twice.
+
+    `held_rps` None: not even the lowest rate was held. `failed_rps` None: the most that was tried was held, so the
+    capacity is at least that.
+    """
+
+    held_rps: float | None
+    failed_rps: float | None
+    steps: Sequence[RateStep]
+
+
 class WindowResult(Strict):
     """One window: `offset`/`seconds` are the measured part, the lead-in left out.
 
@@ -114,6 +145,8 @@ class WindowResult(Strict):
     requests: int
     errors: int
     latency_ms: Latency
+    #: In the open model: from when requests left.
+    service_ms: Latency | None = None
     driven_requests: int
     cpu_seconds: Mapping[str, float]
 
@@ -190,6 +223,8 @@ class AttemptRecord(Strict):
     #: In the open model: from when it left.
     service_ms: Latency | None = None
     arrivals: Arrivals | None = None
+    #: With `rate: search`; the windows then ran at the rate that was held.
+    capacity: Capacity | None = None
     waterfall_ms: Waterfall | None = None
     throughput_rps: float | None = None
     requests: int = 0

@@ -11,7 +11,7 @@ from runner.analysis.compare import compare_folders
 from runner.analysis.model import Change, RunComparison
 from runner.results.schema import DatabaseRecord, RunEnd
 from runner.results.store import RunFolder, read_json, write_json
-from tests.synthetic import OTHER_HOST, Model, models, slower, write_run
+from tests.synthetic import OTHER_HOST, Model, models, searched, slower, write_run
 
 
 def run(out: Path, cells: list[Model], seed: int, **more: Any) -> RunFolder:
@@ -151,3 +151,20 @@ def test_the_same_run_shows_no_change(tmp_path: Path) -> None:
     assert np.allclose([one.value or 0 for one in result.changes], 1)
     assert "distinguishable" not in {one.verdict for one in result.changes}
     assert result.differences == []
+
+
+def test_capacity_and_service_time_are_compared_where_they_were_measured(tmp_path: Path) -> None:
+    cells = models()[:2]
+    result = compared(tmp_path, {"cells": searched(cells, 300.0)}, {"cells": searched(cells, 150.0)})
+    found = change(result, "pg-sync-persistent", "capacity_rps")
+    assert [found.base, found.new] == pytest.approx([300, 150])
+    assert (found.value or 0) == pytest.approx(0.5)
+    assert (change(result, "pg-sync-persistent", "service_ms.p95").value or 0) == pytest.approx(1, rel=0.1)
+
+
+def test_a_capacity_that_nothing_bounds_has_no_ratio(tmp_path: Path) -> None:
+    cells = models()[:2]
+    result = compared(tmp_path, {"cells": searched(cells, failed={3: None})}, {"cells": searched(cells)})
+    found = change(result, "pg-sync-persistent", "capacity_rps")
+    assert found.value is None
+    assert found.reason.startswith("base: pg-sync-persistent: the most that was tried was held")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from runner.analysis.frames import attempts_frame, latest_of_each_block, windows_frame
 from runner.matrix.metrics import METRICS
-from tests.synthetic import ROUNDS, models, write_run
+from tests.synthetic import ROUNDS, models, searched, write_run
 
 
 def test_every_metric_that_can_be_bounded_has_a_column_with_figures(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, models()[:1], blocks=1)
+    folder = write_run(tmp_path, searched(models()[:1]), blocks=1)
     frame = attempts_frame([record for _, record in folder.attempts()])
     assert set(METRICS) <= set(frame.columns)
     assert not frame[list(METRICS)].isna().any().any()

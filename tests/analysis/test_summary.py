@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from runner.analysis.model import Number, Summary
+from runner.analysis.ratios import RATIO_METRICS
 from runner.analysis.summary import combined_status, number, summarise, write_summary
 from runner.matrix.metrics import METRICS
 from runner.results.schema import AttemptRecord, ErrorKind, Flag, Status, Verdict
 from runner.results.store import RunFolder, read_json
-from tests.synthetic import Model, models, showcase, write_run
+from tests.synthetic import Model, models, searched, showcase, write_run
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_a_number_is_median_smallest_largest_and_how_many() -> None:
 
 
 def test_every_metric_that_can_be_bounded_is_a_number_in_the_file(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, models()[:1])
+    folder = write_run(tmp_path, searched(models()[:1]))
     write_summary(folder)
     metrics = json.loads((folder.path / "summary.json").read_text("utf-8"))["cells"][0]["metrics"]
     for name in METRICS:
@@ -183,3 +184,36 @@ def test_nothing_is_changed_by_looking(tmp_path: Path) -> None:
     before = sorted(folder.path.rglob("*"))
     summarise(RunFolder(folder.path))
     assert sorted(folder.path.rglob("*")) == before
+
+
+def test_an_open_load_has_service_times_arrivals_and_a_capacity_with_its_bracket(tmp_path: Path) -> None:
+    (cell,) = summarise(write_run(tmp_path, searched(models()[:1], 300.0))).cells
+    metrics = cell.metrics
+    assert metrics is not None
+    assert metrics.service_ms is not None
+    assert metrics.service_ms.p95 is not None
+    assert metrics.latency_ms.p95 is not None
+    assert metrics.service_ms.p95.value < metrics.latency_ms.p95.value
+    assert metrics.arrivals is not None
+    assert metrics.arrivals.late == Number(value=7, low=7, high=7, n=3)
+    assert metrics.capacity_rps == Number(value=300, low=300, high=300, n=3)
+    assert metrics.capacity is not None
+    assert metrics.capacity.failed == Number(value=315, low=315, high=315, n=3)
+    assert not metrics.capacity.at_least
+
+
+def test_a_capacity_that_nothing_bounds_is_at_least_that(tmp_path: Path) -> None:
+    (cell,) = summarise(write_run(tmp_path, searched(models()[:1], 300.0, failed={2: None}))).cells
+    assert cell.metrics is not None
+    assert cell.metrics.capacity is not None
+    assert cell.metrics.capacity.at_least
+    assert cell.metrics.capacity.failed is not None
+    assert cell.metrics.capacity.failed.n == 2
+
+
+def test_a_closed_load_has_none_of_it(shown: Summary) -> None:
+    for cell in shown.cells:
+        if cell.metrics is not None:
+            metrics = cell.metrics
+            assert (metrics.service_ms, metrics.arrivals, metrics.capacity_rps, metrics.capacity) == (None,) * 4
+    assert {ratio.metric for ratio in shown.ratios} == set(RATIO_METRICS)

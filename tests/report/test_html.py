@@ -13,7 +13,7 @@ import pytest
 from runner.report.html import render, write_report
 from runner.results.schema import ErrorKind, Flag, SkippedRecord, Verdict
 from runner.results.store import RunFolder
-from tests.synthetic import Model, models, showcase, write_run
+from tests.synthetic import Model, models, searched, showcase, write_run
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}\u202e"
 VOID = {"meta", "br", "img"}
@@ -184,3 +184,9 @@ def test_many_attempts_are_quick_and_small(tmp_path: Path) -> None:
     begun = time.process_time()
     assert len(render(folder)) < 1_500_000
     assert time.process_time() - begun < 10
+
+
+def test_an_open_load_tells_its_capacity_and_its_arrivals(tmp_path: Path) -> None:
+    text = Document(render(write_run(tmp_path, searched(models()[:2], 321.0, failed={1: None})))).text
+    assert "capacity at least 321 requests/s kept the service level, 337 missed it." in text
+    assert "7 left late, 2 never left." in text

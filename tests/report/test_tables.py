@@ -16,7 +16,7 @@ from runner.errors import UsageError
 from runner.matrix.cells import Prediction
 from runner.report.tables import print_tables, table_text
 from runner.results.schema import SkippedRecord, Verdict
-from tests.synthetic import Model, models, showcase, write_run
+from tests.synthetic import Model, models, searched, showcase, write_run
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +197,18 @@ def test_no_bound_is_shown_as_such(tmp_path: Path) -> None:
     )
     model = Model(**{**models()[0].__dict__, "prediction": free})
     assert "≥ 1 ✓" in printed(summarise(write_run(tmp_path, [model], blocks=1)))
+
+
+def test_an_open_load_has_its_columns_and_a_closed_one_has_not(summary: Summary, tmp_path: Path) -> None:
+    opened = summarise(write_run(tmp_path, searched(models()[:4], 321.0, failed={1: None})))
+    text = printed(opened)
+    assert widest(text) <= 120
+    assert "≥ 321" in text
+    assert "Capacity: the highest rate" in text
+    columns = ["capacity_rps", "capacity_at_least", "service_p95_ms", "due", "late", "dropped"]
+    rows = json.loads(table_text(opened, "json"))["cells"]
+    assert [rows[0][name] for name in columns[:2]] == [321.0, True]
+    assert (rows[0]["late"], rows[0]["dropped"]) == (7, 2)
+    assert rows[0]["service_p95_ms"] < rows[0]["p95_ms"]
+    assert not set(columns) & set(json.loads(table_text(summary, "json"))["cells"][0])
+    assert "Capacity" not in printed(summary)
