@@ -34,7 +34,8 @@ PORT_TRIES = 3
 
 @dataclass(frozen=True)
 class Stage:
-    """What the attempts of one group share."""
+    """What an attempt stands on. The attempts of one group share it, but for `app` and `prepared` in a comparison
+    of two apps or databases."""
 
     provider: NativeProvider
     folder: RunFolder

@@ -53,13 +53,13 @@ def bench(options: Options, results: Console, messages: Console) -> int:
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     plan = make_plan(expansion, matrix, seed=seed, only=options.only, quick=options.quick, blocks=options.blocks)
     doctor.require_programs({cell.database.engine for cell in plan.cells.values()})
-    app = load_app(matrix.app)
+    apps = dict.fromkeys(plan.cells, load_app(matrix.app))
     environments = _build_environments(plan.cells, messages)
     folder = RunFolder.create(options.out, run_record(options, matrix, expansion, plan, environments))
     folder.write_plan(plan.rows())
     messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False, soft_wrap=True)
     with reporter(messages, plan.planned_seconds) as progress:
-        end = Run(plan, app, environments, folder, progress, PROVIDERS[options.provider]).execute()
+        end = Run(plan, apps, environments, folder, progress, PROVIDERS[options.provider]).execute()
     return conclude(folder, end, results)
 
 

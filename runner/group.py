@@ -18,13 +18,21 @@ class GroupRun:
     """One group from its first stack to its last record."""
 
     def __init__(
-        self, group: PlannedGroup, cells: Mapping[str, Cell], stage: Stage, reporter: Reporter, time_book: TimeBook
+        self,
+        group: PlannedGroup,
+        cells: Mapping[str, Cell],
+        stages: Mapping[str, Stage],
+        reporter: Reporter,
+        time_book: TimeBook,
     ) -> None:
         self._group = group
-        self._stage = stage
+        # What they share is the same on each.
+        self._stage = stages[group.attempts[0].cell]
         self._reporter = reporter
         self._time_book = time_book
-        self._attempts = [Attempt(cells[planned.cell], planned, group.name, stage) for planned in group.attempts]
+        self._attempts = [
+            Attempt(cells[planned.cell], planned, group.name, stages[planned.cell]) for planned in group.attempts
+        ]
 
     def run(self) -> list[AttemptRecord]:
         """Runs the group; whatever happens, everything is taken down and every attempt recorded."""
@@ -60,11 +68,14 @@ class GroupRun:
                 raise
 
     def _time_all(self) -> None:
-        """Round after round, each standing attempt's window in an order drawn anew."""
+        """Round after round, each standing attempt's window: in an order drawn anew, or this way and that."""
         order = random.Random(self._stage.seed)
         for number in range(max(attempt.cell.load.windows for attempt in self._attempts)):
             turn = [attempt for attempt in self._attempts if number < attempt.cell.load.windows]
-            order.shuffle(turn)
+            if self._group.turns == "drawn":
+                order.shuffle(turn)
+            elif number % 2:
+                turn.reverse()
             for position, attempt in enumerate(turn):
                 window = partial(attempt.window, number, position)
                 self._step(attempt, f"round {number + 1}", window, name="windows")
@@ -115,7 +126,11 @@ def _bring_up(attempt: Attempt) -> None:
 
 
 def run_group(
-    group: PlannedGroup, cells: Mapping[str, Cell], stage: Stage, reporter: Reporter, time_book: TimeBook
+    group: PlannedGroup,
+    cells: Mapping[str, Cell],
+    stages: Mapping[str, Stage],
+    reporter: Reporter,
+    time_book: TimeBook,
 ) -> Sequence[AttemptRecord]:
-    """Runs one group to its end."""
-    return GroupRun(group, cells, stage, reporter, time_book).run()
+    """Runs one group to its end; `stages` by cell: of one group they differ in app and database at most."""
+    return GroupRun(group, cells, stages, reporter, time_book).run()

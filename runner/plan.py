@@ -4,8 +4,8 @@ import fnmatch
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 from runner.errors import UsageError
 from runner.matrix.cells import Cell
@@ -49,7 +49,9 @@ class PlannedAttempt:
 class PlannedGroup:
     """Cells that are alive together, in the order of their count.
 
-    Groups of one `database_key` share a database server. `seed` draws the order of windows in each round.
+    Groups of one `database_key` share a database server; `own_databases` has the key of each cell that wants another
+    one. `seed` draws the order of windows in each round, unless the cells take `turns` as in ABBA: every other round
+    the other way about, so that what drifts evenly hits both alike.
     """
 
     block: int
@@ -57,6 +59,12 @@ class PlannedGroup:
     database_key: str
     seed: int
     attempts: tuple[PlannedAttempt, ...]
+    turns: Literal["drawn", "ABBA"] = "drawn"
+    own_databases: Mapping[str, str] = field(default_factory=dict)
+
+    def database_of(self, cell: str) -> str:
+        """The key of the database server that a cell of the group runs on."""
+        return self.own_databases.get(cell, self.database_key)
 
 
 @dataclass(frozen=True)

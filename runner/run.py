@@ -1,5 +1,7 @@
 """A whole run: the environments, the databases and their templates, then one group after the other."""
 
+import itertools
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,14 +29,15 @@ class Run:
     def __init__(
         self,
         plan: Plan,
-        app: App,
+        apps: Mapping[str, App],
         environments: Mapping[str, AppEnvironment],
         folder: RunFolder,
         reporter: Reporter,
         make_provider: Callable[[], NativeProvider],
     ) -> None:
+        """`apps` by cell."""
         self._plan = plan
-        self._app = app
+        self._apps = apps
         self._environments = environments
         self._folder = folder
         self._reporter = reporter
@@ -43,12 +46,15 @@ class Run:
         self._begun = time.monotonic()
         self._databases: list[DatabaseRecord] = []
 
-    def execute(self) -> RunEnd:
-        """Runs the plan to its end, or to the first Ctrl-C or SIGTERM; writes end.json either way."""
+    def execute(self, enough: Callable[[int], bool] = lambda _: False) -> RunEnd:
+        """Runs the plan to its end, or to the first Ctrl-C or SIGTERM; writes end.json either way.
+
+        `enough` is asked after each block, with its number, whether those that follow can be spared.
+        """
         status = "finished"
         with terminate_like_interrupt():
             try:
-                self._run_groups()
+                self._run_groups(enough)
             except KeyboardInterrupt:
                 status = "interrupted"
                 self._folder.event("interrupted")
@@ -64,7 +70,7 @@ class Run:
         write_json(self._folder.path / "end.json", end)
         return end
 
-    def _run_groups(self) -> None:
+    def _run_groups(self, enough: Callable[[int], bool]) -> None:
         with ExitStack() as stack:
             provider = self._make_provider()
             stack.callback(provider.close)
@@ -72,26 +78,49 @@ class Run:
             stack.callback(host_sampler.close)
             with self._time_book.spent("set-up"):
                 prepared = self._prepare_all(provider, stack)
-            for group in self._plan.groups:
-                found = prepared[group.database_key]
-                if isinstance(found, ConnbenchError):
-                    self._give_up(group, found)
-                    continue
-                stage = Stage(
-                    provider=provider,
-                    folder=self._folder,
-                    app=self._app,
-                    environments=self._environments,
-                    prepared=found,
-                    host_sampler=host_sampler,
-                    seed=str(group.seed),
-                )
-                run_group(group, self._plan.cells, stage, self._reporter, self._time_book)
+            for block, groups in itertools.groupby(self._plan.groups, key=lambda group: group.block):
+                for group in groups:
+                    stages = self._stages(group, prepared, provider, host_sampler)
+                    if isinstance(stages, ConnbenchError):
+                        self._give_up(group, stages)
+                    else:
+                        run_group(group, self._plan.cells, stages, self._reporter, self._time_book)
+                if enough(block):
+                    break
+
+    def _stages(
+        self,
+        group: PlannedGroup,
+        prepared: Mapping[str, Prepared | ConnbenchError],
+        provider: NativeProvider,
+        host_sampler: HostSampler,
+    ) -> dict[str, Stage] | ConnbenchError:
+        """What each of a group's cells stands on; the error where one of its databases could not be had."""
+        stages, stopping = {}, threading.Event()
+        for cell in (planned.cell for planned in group.attempts):
+            found = prepared[group.database_of(cell)]
+            if isinstance(found, ConnbenchError):
+                return found
+            stages[cell] = Stage(
+                provider=provider,
+                folder=self._folder,
+                app=self._apps[cell],
+                environments=self._environments,
+                prepared=found,
+                host_sampler=host_sampler,
+                seed=str(group.seed),
+                stopping=stopping,
+            )
+        return stages
 
     def _prepare_all(self, provider: NativeProvider, stack: ExitStack) -> dict[str, Prepared | ConnbenchError]:
         """Every database that the plan needs, started side by side; one that fails takes its own groups with it."""
         # Any of a database's cells will do: its own set of packages is what the template is made with.
-        cells = {group.database_key: self._plan.cells[group.attempts[0].cell] for group in self._plan.groups}
+        cells = {
+            group.database_of(planned.cell): self._plan.cells[planned.cell]
+            for group in self._plan.groups
+            for planned in group.attempts
+        }
 
         def prepare(name: str) -> Prepared | ConnbenchError:
             try:
@@ -113,7 +142,9 @@ class Run:
         logs.mkdir(exist_ok=True)
         environment = self._environments[cell.environment]
         rate = self._plan.sampling.database
-        prepared = prepare_database(name, cell.database, self._app, environment, provider, logs, rate, closing)
+        prepared = prepare_database(
+            name, cell.database, self._apps[cell.id], environment, provider, logs, rate, closing
+        )
         database = prepared.database
         self._databases.append(DatabaseRecord(name=name, product=database.product, settings=database.applied_settings))
         return prepared

@@ -82,8 +82,8 @@ class FakeRun:
 
     seen: list[Any]
 
-    def __init__(self, plan: Any, app: Any, environments: Any, folder: RunFolder, *_: Any) -> None:
-        FakeRun.seen = [plan, app, environments, folder]
+    def __init__(self, plan: Any, apps: Any, environments: Any, folder: RunFolder, *_: Any) -> None:
+        FakeRun.seen = [plan, apps, environments, folder]
         assert (folder.path / "run.json").exists(), "what is to run is written before anything is started"
         assert (folder.path / "plan.jsonl").exists()
         self._folder = folder
@@ -108,8 +108,9 @@ def test_the_run_is_recorded_as_it_was_asked_for(tmp_path: Path) -> None:
     messages = console()
     options = Options(SMALL, tmp_path / "out", only="pg-*", seed=5, blocks=2, quick=True, command="connbench run …")
     assert bench(options, console(), messages) == 130
-    plan, app, environments, folder = FakeRun.seen
-    assert (plan.seed, plan.blocks, plan.quick, app.name) == (5, 2, True, "shop")
+    plan, apps, environments, folder = FakeRun.seen
+    assert (plan.seed, plan.blocks, plan.quick) == (5, 2, True)
+    assert {cell: app.name for cell, app in apps.items()} == dict.fromkeys(plan.cells, "shop")
     assert set(environments) == {"psycopg3"}
     assert str(folder.path) in printed(messages)
     assert (tmp_path / "out" / "latest").resolve() == folder.path.resolve()

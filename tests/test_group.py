@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
@@ -118,7 +118,11 @@ def _fake_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(
-    script: Script, *names: str, seed: str = "1", windows: Mapping[str, int] | None = None
+    script: Script,
+    *names: str,
+    seed: str = "1",
+    windows: Mapping[str, int] | None = None,
+    turns: Literal["drawn", "ABBA"] = "drawn",
 ) -> dict[str, AttemptRecord]:
     cells = {
         name: replace(make_cell(POSTGRES, SYNC, age(0), windows=(windows or {}).get(name, 2)), id=name)
@@ -127,8 +131,8 @@ def run(
     planned = tuple(PlannedAttempt(1, "pg", name, 1, order) for order, name in enumerate(names, start=1))
     folder = SimpleNamespace(event=lambda kind, **fields: script.events.append({"event": kind, **fields}))
     stage = cast("Stage", SimpleNamespace(script=script, seed=seed, folder=folder, stopping=threading.Event()))
-    group = PlannedGroup(1, "pg", "pg", 1, planned)
-    records = run_group(group, cells, stage, FakeReporter(script), script.book)
+    group = PlannedGroup(1, "pg", "pg", 1, planned, turns)
+    records = run_group(group, cells, dict.fromkeys(names, stage), FakeReporter(script), script.book)
     return {record.cell: record for record in records}
 
 
@@ -193,6 +197,12 @@ def test_the_order_of_windows_is_drawn_anew_each_round() -> None:
     assert len({tuple(turn) for turn in rounds}) > 6
     assert again.rounds() == rounds, "the same seed, the same order"
     assert other.rounds() != rounds
+
+
+def test_two_may_take_turns_as_in_abba() -> None:
+    script = Script()
+    run(script, "a", "b", windows={"a": 4, "b": 4}, turns="ABBA")
+    assert script.rounds() == [["a", "b"], ["b", "a"], ["a", "b"], ["b", "a"]]
 
 
 def test_cells_may_have_different_numbers_of_windows() -> None:

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +37,7 @@ class World:
         self.notes: list[tuple[str, str]] = []
         self.commands: list[Command] = []
         self.groups: list[tuple[str, Any]] = []
+        self.stages: list[Mapping[str, Any]] = []
         self.faults: dict[tuple[str, str], Exception] = {}
         self.in_group: Callable[[PlannedGroup], object] = lambda _: None
         self.folder: Path | None = None
@@ -64,8 +66,10 @@ class World:
         self.commands.append(command)
         return ""
 
-    def _run_group(self, group: PlannedGroup, cells: Mapping[str, Any], stage: Any, *_: Any) -> None:
-        self.groups.append((group.name, stage))
+    def _run_group(self, group: PlannedGroup, cells: Mapping[str, Any], stages: Mapping[str, Any], *_: Any) -> None:
+        assert list(stages) == [planned.cell for planned in group.attempts]
+        self.groups.append((group.name, next(iter(stages.values()))))
+        self.stages.append(stages)
         self.in_group(group)
 
 
@@ -139,7 +143,14 @@ def plan() -> Plan:
 @pytest.fixture
 def run(plan: Plan, world: World, reporter: Notes, tmp_path: Path) -> Run:
     environments = {"psycopg3": AppEnvironment("psycopg3", Path("/environment"))}
-    return Run(plan, load_app("shop"), environments, RunFolder(tmp_path), reporter, world.make_provider)
+    return Run(
+        plan,
+        dict.fromkeys(plan.cells, load_app("shop")),
+        environments,
+        RunFolder(tmp_path),
+        reporter,
+        world.make_provider,
+    )
 
 
 def test_each_database_is_prepared_once_and_every_group_runs(
@@ -182,6 +193,31 @@ def test_a_group_is_handed_its_own_database_and_seed(run: Run, world: World, pla
         assert stage.seed == str(group.seed)
     locks = {id(stage.prepared.lock) for _, stage in world.groups}
     assert len(locks) == 2, "one for each server, the same in both blocks"
+
+
+def test_a_cell_may_have_a_database_and_an_app_of_its_own(run: Run, world: World, plan: Plan) -> None:
+    group = next(group for group in plan.groups if group.name == "pg")
+    own, other = (planned.cell for planned in group.attempts)
+    apps = {**dict.fromkeys(plan.cells, load_app("shop")), own: replace(load_app("shop"), name="shop of another day")}
+    run._apps = apps
+    run._plan = replace(plan, groups=(replace(group, own_databases={own: "pg-2"}),))
+    run.execute()
+    assert world.of("postgres").count("start") == 2
+    assert {cell: stage.prepared.name for cell, stage in world.stages[0].items()} == {own: "pg-2", other: "pg"}
+    assert {cell: stage.app for cell, stage in world.stages[0].items()} == {cell: apps[cell] for cell in (own, other)}
+    assert world.stages[0][own].stopping is world.stages[0][other].stopping
+
+
+def test_it_ends_after_the_block_that_is_enough(run: Run, world: World, plan: Plan) -> None:
+    asked = []
+
+    def enough(block: int) -> bool:
+        asked.append((block, len(world.groups)))
+        return True
+
+    assert run.execute(enough).status == "finished"
+    assert asked == [(1, 2)], "asked once the block's groups have all run"
+    assert [name for name, _ in world.groups] == [group.name for group in plan.groups if group.block == 1]
 
 
 @pytest.mark.parametrize(
