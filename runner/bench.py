@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +28,7 @@ from runner.results.store import RunFolder, now_utc
 from runner.run import Run
 from runner.stacks.app import load_app
 from runner.stacks.environment import AppEnvironment, build_environment
+from runner.turn import own_turn
 
 # What `auto` takes is the only one there is.
 PROVIDERS = {"auto": NativeProvider, "native": NativeProvider}
@@ -43,6 +45,8 @@ class Options:
     provider: str = "auto"
     quick: bool = False
     seed: int | None = None
+    #: Wait for the end of another run on this machine, rather than refuse.
+    wait: bool = False
     command: str = "connbench run"
 
 
@@ -55,11 +59,12 @@ def bench(options: Options, results: Console, messages: Console) -> int:
     doctor.require_programs({cell.database.engine for cell in plan.cells.values()})
     apps = dict.fromkeys(plan.cells, load_app(matrix.app))
     environments = _build_environments(plan.cells, messages)
-    folder = RunFolder.create(options.out, run_record(options, matrix, expansion, plan, environments))
-    folder.write_plan(plan.rows())
-    messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False, soft_wrap=True)
-    with reporter(messages, plan.planned_seconds) as progress:
-        end = Run(plan, apps, environments, folder, progress, PROVIDERS[options.provider]).execute()
+    with own_turn(wait=options.wait, say=partial(messages.print, highlight=False, soft_wrap=True)):
+        folder = RunFolder.create(options.out, run_record(options, matrix, expansion, plan, environments))
+        folder.write_plan(plan.rows())
+        messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False, soft_wrap=True)
+        with reporter(messages, plan.planned_seconds) as progress:
+            end = Run(plan, apps, environments, folder, progress, PROVIDERS[options.provider]).execute()
     return conclude(folder, end, results)
 
 

@@ -19,6 +19,7 @@ from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.matrix.schema import json_schema
 from runner.plan import make_plan, plan_as_json
+from runner.provision.leftovers import sweep
 from runner.report.changes import changes_text, print_changes, refuse_incomparable
 from runner.report.history import print_history
 from runner.report.html import write_report
@@ -59,6 +60,12 @@ class TableFormat(StrEnum):
     json = "json"
 
 
+@app.callback()
+def before_every_command() -> None:
+    """How should this Django deployment hold its database connections? Measured on real servers."""
+    sweep(lambda text: messages.print(f"connbench: {text}", markup=False, highlight=False, soft_wrap=True))
+
+
 @app.command()
 def run(
     matrix: MatrixOption = DEFAULT_MATRIX,
@@ -68,6 +75,7 @@ def run(
     quick: Annotated[bool, typer.Option("--quick", help="One block, a short count, few windows.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Repeats a run's order and traffic.")] = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
+    wait: Annotated[bool, typer.Option("--wait", help="Wait while another run measures on this machine.")] = False,
 ) -> None:
     """Measure every cell, print the comparison, write the HTML report."""
     options = Options(
@@ -78,6 +86,7 @@ def run(
         provider=provider.value,
         quick=quick,
         seed=seed,
+        wait=wait,
         command=" ".join(["connbench", *sys.argv[1:]]),
     )
     raise typer.Exit(bench(options, results, messages))

@@ -74,6 +74,7 @@ class Run:
         with ExitStack() as stack:
             provider = self._make_provider()
             stack.callback(provider.close)
+            provider.journal.note("results", path=str(self._folder.path))
             host_sampler = HostSampler(self._plan.sampling.host)
             stack.callback(host_sampler.close)
             with self._time_book.spent("set-up"):

@@ -18,6 +18,9 @@ SAMPLER_REPLY = 10.0
 VERSION_COMMAND = 10.0
 STOP_INT = 5.0
 STOP_TERM = 5.0
+# Leftovers of a killed run: to leave by themselves, and all in all.
+STOP_GRACE = 3.0
+LEFTOVERS = 15.0
 HTTP_PROBE = 5.0
 
 

@@ -1,8 +1,8 @@
 """Services as process groups on this machine: the one module that owns processes.
 
 Each service is a session of its own, so that a signal reaches all of its processes and a Ctrl-C in the
-terminal reaches the runner alone, which then takes everything down in order. A guard process watches the
-runner: if the runner dies without a word (kill -9), the guard ends what it had started.
+terminal reaches the runner alone, which then takes everything down in order. Whatever is started is in a journal
+first; if the runner dies without a word (kill -9), a guard process cleans up by it, or else the next command does.
 """
 
 import contextlib
@@ -25,6 +25,8 @@ import psutil
 
 from runner import waiting
 from runner.errors import StackError
+from runner.provision import processes
+from runner.provision.journal import MARK, Journal, own_mark
 from runner.provision.service import Address, Usage
 
 LOOPBACK = "127.0.0.1"
@@ -110,17 +112,24 @@ class NativeService:
         return not self.alive()
 
     def stop(self) -> None:
-        """INT (or the command's own), then TERM, then KILL to the whole group, each given its time."""
+        """INT (or the command's own), then TERM, then KILL to the whole family, each given its time.
+
+        One that is suspended hears nothing but KILL.
+        """
+        # PostgreSQL's backends are in sessions of their own, and after its death nobody's children.
+        family = processes.descendants(processes.snapshot(), [self.pid])
         for number, limit in ((self._stop_signal, waiting.STOP_INT), (signal.SIGTERM, waiting.STOP_TERM)):
-            if not self.alive():
+            now = processes.look(self.pid)
+            if not self.alive() or now is None or now.stopped:
                 break
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
             self.wait(limit)
-        # The leader is gone or deaf; whatever it left in its session goes too.
+        family |= processes.descendants(processes.snapshot(), [self.pid])
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+        processes.kill(family, waiting.STOP_TERM)
 
 
 class NativeProvider:
@@ -135,7 +144,9 @@ class NativeProvider:
         self._services: list[NativeService] = []
         self._lock = threading.Lock()
         self._closed = False
-        self._guard = _start_guard(self.folder)
+        self.journal = Journal()
+        self.journal.note("folder", path=str(self.folder))
+        self._guard = _start_guard(self.journal.path)
 
     def start(
         self,
@@ -168,7 +179,7 @@ class NativeProvider:
                 raise StackError(f"{name} could not be started: {error}") from error
             service = NativeService(name, process, address, log_path, command.stop_signal)
             self._services.append(service)
-            self._tell_guard(f"+{process.pid}")
+            self._write_down(service, command)
             return service
 
     def stop(self, service: NativeService) -> None:
@@ -177,7 +188,7 @@ class NativeProvider:
         with self._lock:
             if service in self._services:
                 self._services.remove(service)
-                self._tell_guard(f"-{service.pid}")
+                self.journal.note("ended", pid=service.pid)
 
     def free_address(self) -> Address:
         """A loopback port that nothing listens on now; who loses the race for it is started anew."""
@@ -210,18 +221,30 @@ class NativeProvider:
 
     def _end(self, service: NativeService) -> None:
         service.stop()
-        self._tell_guard(f"-{service.pid}")
+        self.journal.note("ended", pid=service.pid)
+
+    def _write_down(self, service: NativeService, command: Command) -> None:
+        seen = processes.look(service.pid)
+        self.journal.note(
+            "process",
+            name=service.name,
+            pid=service.pid,
+            # One that has ended already may have left children, which its mark betrays.
+            started=-1 if seen is None else seen.started,
+            program=processes.program(service.pid),
+            stop_signal=int(command.stop_signal),
+        )
 
     def _dismiss_guard(self) -> None:
-        """The guard ends what it was not told the end of, and goes."""
+        """The guard ends what is not in the journal as ended, and goes."""
+        self.journal.release()
         if self._guard.stdin is not None:
             self._guard.stdin.close()
-        self._guard.wait()
-
-    def _tell_guard(self, line: str) -> None:
-        if self._guard.stdin is not None:
-            self._guard.stdin.write(line.encode() + b"\n")
-            self._guard.stdin.flush()
+        try:
+            self._guard.wait(waiting.LEFTOVERS)
+        except subprocess.TimeoutExpired:
+            self._guard.kill()
+            self._guard.wait()
 
 
 def run_command(
@@ -253,9 +276,9 @@ def run_command(
 
 
 def base_environment() -> dict[str, str]:
-    """The little that a service takes from the runner's own environment: nothing that could steer it."""
+    """The little that a service takes from the runner's own environment: nothing that could steer it; and our mark."""
     kept = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH")
-    return {name: os.environ[name] for name in kept if name in os.environ}
+    return {**{name: os.environ[name] for name in kept if name in os.environ}, MARK: own_mark()}
 
 
 class Identity(TypedDict, total=False):
@@ -284,10 +307,11 @@ def log_tail(path: Path, lines: int = 20) -> str:
         return "(no log)"
 
 
-def _start_guard(folder: Path) -> "subprocess.Popen[bytes]":
-    guard = Path(__file__).with_name("guard.py")
+def _start_guard(journal: Path) -> "subprocess.Popen[bytes]":
+    command = own_module("runner.provision.guard", str(journal))
     return subprocess.Popen(
-        [sys.executable, "-I", str(guard), str(folder)],
+        list(command.argv),
+        env={**base_environment(), **command.env},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -34,7 +34,9 @@ class RunFolder:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         path = out / f"{stamp}-{run.name}-{run.matrix_hash[:8]}"
         try:
-            path.mkdir(parents=True, mode=0o750)
+            out.mkdir(parents=True, exist_ok=True)
+            # Logs tell much of a machine: for nobody else to read.
+            path.mkdir(mode=0o700)
         except FileExistsError:
             raise UsageError(f"{path} exists already: another run started in the same second; try again") from None
         except OSError as error:

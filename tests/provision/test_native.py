@@ -16,7 +16,6 @@ import pytest
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision.guard import watch
 from runner.provision.native import PORTS, Command, NativeProvider, NativeService, run_command
 from runner.provision.service import Address
 
@@ -250,10 +249,6 @@ def test_a_command_that_does_not_exist() -> None:
 
 
 # --- the guard ---
-
-
-def test_the_guard_knows_what_was_started_and_stopped() -> None:
-    assert watch(["+10\n", "+11\n", "-10\n", "+12\n"]) == {11, 12}
 
 
 KILLED = f"""

@@ -1,0 +1,147 @@
+"""Ending what a runner that was killed has left: exactly what its journal proves to be its own.
+
+A process is a dead runner's own if the journal names its pid with its start time, if it was started with the
+runner's mark in its environment, if it runs a program of the run's from inside the run's private folder (a PostgreSQL
+backend overwrites its environment and is in a session of its own), or if it descends from such a one.
+"""
+
+import contextlib
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner import waiting
+from runner.provision import processes
+from runner.provision.journal import MARK, Recorded, held, journals, mark, read_journal
+from runner.provision.processes import Process
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What a dead runner had left, and what was done about it."""
+
+    pid: int
+    since: str
+    ended: int
+    folders: int
+    results: Path | None
+    #: What could not be cleaned, in words.
+    left: tuple[str, ...]
+
+    def __str__(self) -> str:
+        text = f"cleaned up after a run that was killed (pid {self.pid}, since {self.since}): {self.ended} processes"
+        text += f" ended, {self.folders} folders removed"
+        if self.left:
+            text += f"; left: {', '.join(self.left)}"
+        if self.results is not None and not (self.results / "end.json").exists():
+            text += f". To finish it: connbench resume {self.results}"
+        return text
+
+
+def sweep(say: Callable[[str], object]) -> list[Cleaned]:
+    """Cleans up after every runner that is dead; `say` is told of each that had left something."""
+    found = []
+    for path in journals():
+        cleaned = _sweep_one(path)
+        if cleaned is not None and (cleaned.ended or cleaned.folders or cleaned.left):
+            found.append(cleaned)
+            say(str(cleaned))
+    return found
+
+
+def _sweep_one(path: Path) -> Cleaned | None:
+    recorded = read_journal(path)
+    if runner_lives(recorded):
+        return None
+    # The guard of a runner that died a moment ago may be at it.
+    deadline = time.monotonic() + waiting.LEFTOVERS
+    while True:
+        with held(path) as mine:
+            if mine:
+                return clean(recorded)
+        if not path.exists() or time.monotonic() >= deadline:
+            return None
+        time.sleep(0.05)
+
+
+def runner_lives(recorded: Recorded) -> bool:
+    """Whether the runner still runs; also where that cannot be known from here, in a container beside its own."""
+    runner = recorded.runner
+    if not runner:
+        return False
+    if runner["space"] != processes.pid_space():
+        return _same_boot(runner["space"])
+    now = processes.look(runner["pid"])
+    return now is not None and now.started == runner["started"]
+
+
+def _same_boot(space: str) -> bool:
+    return space.partition("/")[0] == processes.pid_space().partition("/")[0]
+
+
+def clean(recorded: Recorded) -> Cleaned:
+    """Ends the processes, removes the folders, then the journal. The caller holds the journal's lock."""
+    mine = owned(recorded)
+    ended = len(mine)
+    _ask_to_leave(recorded, mine)
+    deadline = time.monotonic() + waiting.LEFTOVERS
+    # What is being started while we look is seen the next time.
+    while mine and time.monotonic() < deadline:
+        processes.kill(mine, limit=1.0)
+        mine = owned(recorded)
+    left = [f"process {process.pid}" for process in mine] + [f"a {line.get('kind')}" for line in recorded.unknown]
+    folders = [folder for folder in recorded.folders if folder.is_dir() and not folder.is_symlink()]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    left += [str(folder) for folder in folders if folder.exists()]
+    if not left:
+        recorded.path.unlink(missing_ok=True)
+    runner = recorded.runner
+    return Cleaned(
+        runner.get("pid", 0), runner.get("since", "?"), ended, len(folders), recorded.results, tuple(sorted(left))
+    )
+
+
+def owned(recorded: Recorded) -> set[Process]:
+    """Every live process that is provably this runner's; nobody's where pids mean something else by now.
+
+    A runner that lives may have other providers: only the journal's own are taken then, not all that bear its mark.
+    """
+    runner = recorded.runner
+    if not runner or runner["space"] != processes.pid_space():
+        return set()
+    everyone = processes.snapshot()
+    roots = {pid for pid, line in recorded.processes.items() if _is(everyone, pid, line["started"])}
+    bearing = "" if runner_lives(recorded) else f"{MARK}={mark(runner['pid'], runner['started'], runner['space'])}"
+    for pid, process in everyone.items():
+        if process.started >= runner["started"] and (
+            (bearing and processes.environment_has(pid, bearing)) or _stands_inside(pid, recorded)
+        ):
+            roots.add(pid)
+    me = processes.myself()
+    return {process for process in processes.descendants(everyone, roots) if process.pid != me.pid}
+
+
+def _is(everyone: dict[int, Process], pid: int, started: int) -> bool:
+    return pid in everyone and everyone[pid].started == started
+
+
+def _stands_inside(pid: int, recorded: Recorded) -> bool:
+    where = processes.working_folder(pid)
+    inside = bool(where) and any(Path(where).is_relative_to(folder) for folder in recorded.folders)
+    return inside and processes.program(pid) in recorded.programs
+
+
+def _ask_to_leave(recorded: Recorded, mine: set[Process]) -> None:
+    """Each service's own signal first: a database that leaves in order frees what it shares with nobody else."""
+    asked = [process for process in mine if process.pid in recorded.processes and not process.stopped]
+    for process in asked:
+        with contextlib.suppress(ValueError):
+            processes.send(process, signal.Signals(recorded.processes[process.pid]["stop_signal"]))
+    deadline = time.monotonic() + waiting.STOP_GRACE
+    while asked and time.monotonic() < deadline:
+        time.sleep(0.05)
+        asked = list(processes.living(asked))
