@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from runner import probe
-from runner.errors import ConnbenchError, Interrupted, PortLost, StackError
+from runner.breaker import Breaker
+from runner.errors import ConnbenchError, Interrupted, PortLost, ResultsUnwritable, StackError
 from runner.evidence import Aftermath, Evidence, Stretch
 from runner.load.generator import Driven, LoadGenerator, locustfile_of
 from runner.load.records import read_records
@@ -22,7 +23,7 @@ from runner.provision.native import NativeProvider, NativeService
 from runner.provision.service import Service
 from runner.recording import basic_record, measured_record
 from runner.results.schema import AttemptRecord, Phase, Verdict
-from runner.results.store import RunFolder, now_utc
+from runner.results.store import RunFolder, now_utc, writing
 from runner.sampling.host import HostSampler, host_frame, read_kernel_counters
 from runner.stacks.app import ROOT, App, django_database, make_overlay
 from runner.stacks.databases.base import Account
@@ -47,6 +48,8 @@ class Stage:
     seed: str
     #: Set when the run is being stopped: nothing more is started.
     stopping: threading.Event = field(default_factory=threading.Event)
+    #: The same for the whole run.
+    breaker: Breaker = field(default_factory=Breaker)
 
 
 class Attempt:
@@ -66,6 +69,7 @@ class Attempt:
         )
         self._folder = stage.folder.begin_attempt(cell.id, planned.block, planned.attempt)
         self._failure: Verdict | None = None
+        self._cut_off = False
         self._account: Account | None = None
         self._app_server: NativeService | None = None
         self._generator: LoadGenerator | None = None
@@ -77,7 +81,9 @@ class Attempt:
 
     def fail(self, error: ConnbenchError) -> None:
         """Keeps the first failure: later ones follow from it."""
-        self._failure = self._failure or Verdict(status="failed", reason=str(error))
+        if self._failure is None:
+            self._failure = Verdict(status="failed", reason=str(error))
+            self._cut_off = isinstance(error, Interrupted)
 
     def up(self) -> None:
         """A database of its own, the app server, the load generator; returns when all three are ready."""
@@ -154,18 +160,25 @@ class Attempt:
                     self.stage.provider.stop(self._app_server)
 
     def record(self) -> AttemptRecord:
-        """Reads everything back, judges, and commits the attempt's folder; a failed one keeps what it measured."""
+        """Reads everything back, judges, and writes it down; a failed one keeps what it measured."""
         record = basic_record(self.evidence, self._failure or Verdict(status="failed", reason="never started"))
         if self.evidence.counted is not None:
             try:
                 record = self._measured()
+            except ResultsUnwritable:
+                raise
             except ConnbenchError as error:
                 self.fail(error)
             if self._failure is not None:
                 record = record.model_copy(update={"verdict": self._failure})
         self._drop_database()
-        self.stage.folder.commit_attempt(self._folder, record)
+        record = record.model_copy(update={"cut_off": self._cut_off})
+        self.stage.folder.write_attempt(self._folder, record)
         return record
+
+    def commit(self) -> None:
+        """Makes visible what `record` wrote."""
+        self.stage.folder.commit_attempt(self._folder)
 
     @property
     def _server(self) -> NativeService:
@@ -269,12 +282,13 @@ class Attempt:
 
     def _write_frames(self, requests: pd.DataFrame) -> None:
         zero = self.evidence.clock_zero
-        requests.to_parquet(self._folder / "requests.parquet", index=False)
         samples = self.stage.prepared.sampler.read(self.account.database, zero)
-        samples.to_parquet(self._folder / "samples.parquet", index=False)
-        host_frame(self.evidence.host_rows, zero).to_parquet(self._folder / "host.parquet", index=False)
-        for superseded in ("requests.raw", "requests.json"):
-            (self._folder / superseded).unlink()
+        with writing(self._folder):
+            requests.to_parquet(self._folder / "requests.parquet", index=False)
+            samples.to_parquet(self._folder / "samples.parquet", index=False)
+            host_frame(self.evidence.host_rows, zero).to_parquet(self._folder / "host.parquet", index=False)
+            for superseded in ("requests.raw", "requests.json"):
+                (self._folder / superseded).unlink()
 
     def _drop_database(self) -> None:
         if self._account is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -58,7 +59,7 @@ def bench(options: Options, results: Console, messages: Console) -> int:
     plan = make_plan(expansion, matrix, seed=seed, only=options.only, quick=options.quick, blocks=options.blocks)
     doctor.require_programs({cell.database.engine for cell in plan.cells.values()})
     apps = dict.fromkeys(plan.cells, load_app(matrix.app))
-    environments = _build_environments(plan.cells, messages)
+    environments = build_environments(plan.cells, messages)
     with own_turn(wait=options.wait, say=partial(messages.print, highlight=False, soft_wrap=True)):
         folder = RunFolder.create(options.out, run_record(options, matrix, expansion, plan, environments))
         folder.write_plan(plan.rows())
@@ -85,7 +86,8 @@ def has_failed(summary: Summary) -> bool:
     return cells or any(not expectation.holds for expectation in summary.expectations)
 
 
-def _build_environments(cells: Mapping[str, Cell], messages: Console) -> dict[str, AppEnvironment]:
+def build_environments(cells: Mapping[str, Cell], messages: Console) -> dict[str, AppEnvironment]:
+    """The app environments that the cells need, by name; built where they are missing."""
     names = sorted({cell.environment for cell in cells.values()})
     with messages.status("building the app's environment (once; uWSGI takes half a minute to compile)"):
         return {name: build_environment(name) for name in names}
@@ -107,14 +109,21 @@ def run_record(
         quick=options.quick,
         blocks=plan.blocks,
         command=options.command,
+        matrix_file=str(options.matrix.absolute()),
+        only=options.only,
         matrix=resolved,
-        matrix_hash=hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest(),
+        matrix_hash=matrix_hash(resolved),
         cells=[_cell_record(cell) for cell in plan.cells.values()],
         skipped=[SkippedRecord(id=cell.id, axes=cell.axes, reason=cell.reason) for cell in expansion.skipped],
         provider=PROVIDERS[options.provider].kind,
         host=describe_host(),
-        versions=describe_versions(environments),
+        versions=describe_versions(environments, {cell.database.engine for cell in plan.cells.values()}),
     )
+
+
+def matrix_hash(resolved: Mapping[str, Any]) -> str:
+    """The same for matrices that say the same, whatever their files look like."""
+    return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()
 
 
 def _cell_record(cell: Cell) -> CellRecord:

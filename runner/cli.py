@@ -26,6 +26,7 @@ from runner.report.html import write_report
 from runner.report.plan_table import print_plan
 from runner.report.tables import print_tables, table_text
 from runner.results.store import open_run
+from runner.resume import finish
 
 app = typer.Typer(
     name="connbench",
@@ -90,6 +91,16 @@ def run(
         command=" ".join(["connbench", *sys.argv[1:]]),
     )
     raise typer.Exit(bench(options, results, messages))
+
+
+@app.command()
+def resume(
+    run: RunArgument = LATEST,
+    force: Annotated[bool, typer.Option("--force", help="Although matrix, versions or host changed.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait while another run measures on this machine.")] = False,
+) -> None:
+    """Finish a run that was interrupted, killed or cut off: whatever groups of cells are missing, nothing else."""
+    raise typer.Exit(finish(run, force=force, wait=wait, results=results, messages=messages))
 
 
 @app.command()

@@ -27,5 +27,13 @@ class PortLost(StackError):
     """Something else answers at the port that was chosen; another port will do."""
 
 
+class ResultsUnwritable(EnvironmentUnfit):
+    """The run's folder takes no more: the run ends, what is finished stays."""
+
+
+class DatabaseLost(StackError):
+    """A database server ended, hangs or refuses the harness: its cells cannot go on, and none of them is to blame."""
+
+
 class Interrupted(ConnbenchError):
     """The run is being stopped; what was measured is kept."""

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from runner.attempt import Attempt, Stage
-from runner.errors import ConnbenchError, Interrupted
+from runner.errors import ConnbenchError, DatabaseLost, Interrupted
 from runner.interrupts import interrupts_held
 from runner.matrix.cells import Cell
 from runner.plan import PlannedGroup
@@ -38,10 +38,12 @@ class GroupRun:
         """Runs the group; whatever happens, everything is taken down and every attempt recorded."""
         try:
             self._count_all()
+            if self._stage.breaker.finding:
+                self._cut_off(self._stage.breaker.finding)
             self._time_all()
-        except KeyboardInterrupt:
-            for attempt in self._attempts:
-                attempt.fail(Interrupted("the run was interrupted before this attempt was complete"))
+        except BaseException as error:
+            what = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"broke ({error!r})"
+            self._cut_off(f"the run {what} before this attempt was complete")
             raise
         finally:
             # What has been measured is recorded to the last attempt; an interrupt waits until it is.
@@ -57,6 +59,10 @@ class GroupRun:
                 for attempt, following in zip(self._attempts, [*self._attempts[1:], None], strict=True):
                     self._step(attempt, "up", coming.result)
                     self._step(attempt, "count", attempt.count)
+                    if attempt.standing:
+                        self._stage.breaker.worked()
+                    if self._stage.breaker.finding:
+                        return
                     if following is not None:
                         coming = helper.submit(_bring_up, following)
                     self._step(attempt, "idle", attempt.idle)
@@ -89,8 +95,17 @@ class GroupRun:
         with self._time_book.spent(name or phase):
             try:
                 action()
-            except ConnbenchError as error:
+            except DatabaseLost as error:
+                # One incident, however many cells it takes with it.
+                self._stage.breaker.failed(f"{self._group.name}, block {self._group.block}", str(error))
                 attempt.fail(error)
+            except ConnbenchError as error:
+                self._stage.breaker.failed(attempt.cell.id, str(error))
+                attempt.fail(error)
+
+    def _cut_off(self, reason: str) -> None:
+        for attempt in self._attempts:
+            attempt.fail(Interrupted(reason))
 
     def _finish(self) -> list[AttemptRecord]:
         with self._time_book.spent("down"):
@@ -100,8 +115,10 @@ class GroupRun:
             records = []
             for attempt in self._attempts:
                 self._reporter.phase(attempt.cell.id, "recording")
-                record = attempt.record()
-                records.append(record)
+                records.append(attempt.record())
+            # A group appears as a whole: its attempts are compared with each other, so half of one says nothing.
+            for attempt, record in zip(self._attempts, records, strict=True):
+                attempt.commit()
                 self._report(record)
         return records
 

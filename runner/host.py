@@ -3,13 +3,14 @@
 import hashlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 
 from runner.results.schema import HostRecord
+from runner.stacks.databases import DATABASES
 from runner.stacks.environment import AppEnvironment
 
 # The runner's own packages that bear on figures.
@@ -32,15 +33,16 @@ def describe_host() -> HostRecord:
     )
 
 
-def describe_versions(environments: Mapping[str, AppEnvironment]) -> dict[str, str]:
-    """Package to version: the runner's own, and each app environment's as `<environment>/<package>`."""
+def describe_versions(environments: Mapping[str, AppEnvironment], engines: Iterable[str] = ()) -> dict[str, str]:
+    """Package to version: the runner's own, each app environment's as `<environment>/<package>`, the servers'."""
     own = {name: version(name) for name in OWN_PACKAGES}
     theirs = {
         f"{environment.name}/{package}": found
         for environment in environments.values()
         for package, found in environment.versions().items()
     }
-    return {"python": platform.python_version(), **own, **dict(sorted(theirs.items()))}
+    servers = {f"server/{engine}": DATABASES[engine].installed() for engine in sorted(engines)}
+    return {"python": platform.python_version(), **own, **dict(sorted(theirs.items())), **servers}
 
 
 def _cpu_model() -> str:

@@ -1,14 +1,17 @@
 """A whole run: the environments, the databases and their templates, then one group after the other."""
 
+import contextlib
 import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 from runner.attempt import Stage
-from runner.errors import ConnbenchError
+from runner.breaker import Breaker
+from runner.errors import ConnbenchError, ResultsUnwritable
 from runner.group import run_group
 from runner.interrupts import terminate_like_interrupt
 from runner.matrix.cells import Cell
@@ -17,7 +20,7 @@ from runner.preparation import Prepared, prepare_database
 from runner.progress import Reporter, TimeBook
 from runner.provision.native import NativeProvider
 from runner.results.schema import AttemptRecord, DatabaseRecord, RunEnd, Verdict
-from runner.results.store import RunFolder, now_utc, write_json
+from runner.results.store import RunFolder, now_utc, write_json, writing
 from runner.sampling.host import HostSampler
 from runner.stacks.app import App
 from runner.stacks.environment import AppEnvironment
@@ -45,22 +48,36 @@ class Run:
         self._time_book = TimeBook()
         self._begun = time.monotonic()
         self._databases: list[DatabaseRecord] = []
+        self._breaker = Breaker()
+        self._logs = _fresh(folder.path / "logs")
 
     def execute(self, enough: Callable[[int], bool] = lambda _: False) -> RunEnd:
         """Runs the plan to its end, or to the first Ctrl-C or SIGTERM; writes end.json either way.
 
+        It is stopped where cell after cell fails alike, and where the folder takes no more: ResultsUnwritable then.
         `enough` is asked after each block, with its number, whether those that follow can be spared.
         """
-        status = "finished"
         with terminate_like_interrupt():
             try:
                 self._run_groups(enough)
             except KeyboardInterrupt:
-                status = "interrupted"
                 self._folder.event("interrupted")
+                return self._end("interrupted")
+            except ResultsUnwritable as error:
+                # There may be room again, now that the servers and their data have gone.
+                with contextlib.suppress(ResultsUnwritable):
+                    self._end("stopped", str(error))
+                raise
+        if self._breaker.finding:
+            self._folder.event("stopped", finding=self._breaker.finding)
+            return self._end("stopped", self._breaker.finding)
+        return self._end("finished")
+
+    def _end(self, status: str, finding: str = "") -> RunEnd:
         end = RunEnd.model_validate(
             {
                 "status": status,
+                "finding": finding,
                 "finished_at": now_utc(),
                 "wall_seconds": time.monotonic() - self._begun,
                 "databases": sorted(self._databases, key=lambda record: record.name),
@@ -86,6 +103,8 @@ class Run:
                         self._give_up(group, stages)
                     else:
                         run_group(group, self._plan.cells, stages, self._reporter, self._time_book)
+                    if self._breaker.finding:
+                        return
                 if enough(block):
                     break
 
@@ -111,6 +130,7 @@ class Run:
                 host_sampler=host_sampler,
                 seed=str(group.seed),
                 stopping=stopping,
+                breaker=self._breaker,
             )
         return stages
 
@@ -139,12 +159,12 @@ class Run:
                 raise
 
     def _prepare(self, name: str, cell: Cell, provider: NativeProvider, closing: ExitStack) -> Prepared:
-        logs = self._folder.path / "logs"
-        logs.mkdir(exist_ok=True)
+        with writing(self._logs):
+            self._logs.mkdir(exist_ok=True)
         environment = self._environments[cell.environment]
         rate = self._plan.sampling.database
         prepared = prepare_database(
-            name, cell.database, self._apps[cell.id], environment, provider, logs, rate, closing
+            name, cell.database, self._apps[cell.id], environment, provider, self._logs, rate, closing
         )
         database = prepared.database
         self._databases.append(DatabaseRecord(name=name, product=database.product, settings=database.applied_settings))
@@ -153,6 +173,7 @@ class Run:
     def _give_up(self, group: PlannedGroup, error: ConnbenchError) -> None:
         """Records every attempt of a group whose database could not be had."""
         self._reporter.line(f"{group.name}: {error}")
+        self._breaker.failed(f"{group.name}, block {group.block}", str(error))
         for planned in group.attempts:
             record = AttemptRecord(
                 cell=planned.cell,
@@ -164,7 +185,15 @@ class Run:
                 clock_zero=time.monotonic(),
             )
             partial = self._folder.begin_attempt(planned.cell, planned.block, planned.attempt)
-            self._folder.commit_attempt(partial, record)
+            self._folder.write_attempt(partial, record)
+            self._folder.commit_attempt(partial)
             self._folder.event(
                 "failed", cell=planned.cell, block=planned.block, attempt=planned.attempt, reason=str(error)
             )
+
+
+def _fresh(logs: Path) -> Path:
+    """A resumed run's servers keep logs of their own: what is in a log is counted."""
+    if not logs.exists():
+        return logs
+    return next(path for number in itertools.count(2) if not (path := logs.with_name(f"logs-{number}")).exists())

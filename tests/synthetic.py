@@ -211,7 +211,8 @@ def _write_attempt(folder: RunFolder, model: Model, block: int, neighbours: int,
         offsets = [0.8 + COUNT + IDLE + 3 + number * neighbours * 0.75 for number in range(ROUNDS)]
         record = _measured(model, block, verdict, offsets, random)
         _samples(model, record, random).to_parquet(path / "samples.parquet")
-    folder.commit_attempt(path, record)
+    folder.write_attempt(path, record)
+    folder.commit_attempt(path)
 
 
 def _basic(model: Model, block: int, verdict: Verdict) -> AttemptRecord:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import pytest
 
 from runner import group as grouping
-from runner.errors import ConnbenchError, Interrupted, StackError
+from runner.breaker import Breaker
+from runner.errors import ConnbenchError, DatabaseLost, Interrupted, StackError
 from runner.group import run_group
 from runner.matrix.cells import Cell
 from runner.plan import PlannedAttempt, PlannedGroup
@@ -36,6 +37,8 @@ class Script:
     advanced: float = 0.0
     book: TimeBook = field(default_factory=TimeBook)
     recorded: list[AttemptRecord] = field(default_factory=list)
+    #: Cells made visible, each with the number of records that there were then.
+    committed: list[tuple[str, int]] = field(default_factory=list)
 
     def phases(self, cell: str) -> list[str]:
         return [phase for name, phase, *_ in self.notes if name == cell]
@@ -87,6 +90,9 @@ class FakeAttempt:
         self.is_down.set()
         self._note("down")
 
+    def commit(self) -> None:
+        self.script.committed.append((self.cell.id, len(self.script.recorded)))
+
     def record(self) -> AttemptRecord:
         self._note("record")
         failures = self.script.failures.get(self.cell.id)
@@ -130,7 +136,9 @@ def run(
     }
     planned = tuple(PlannedAttempt(1, "pg", name, 1, order) for order, name in enumerate(names, start=1))
     folder = SimpleNamespace(event=lambda kind, **fields: script.events.append({"event": kind, **fields}))
-    stage = cast("Stage", SimpleNamespace(script=script, seed=seed, folder=folder, stopping=threading.Event()))
+    stage = cast(
+        "Stage", SimpleNamespace(script=script, seed=seed, folder=folder, stopping=threading.Event(), breaker=Breaker())
+    )
     group = PlannedGroup(1, "pg", "pg", 1, planned, turns)
     records = run_group(group, cells, dict.fromkeys(names, stage), FakeReporter(script), script.book)
     return {record.cell: record for record in records}
@@ -203,6 +211,43 @@ def test_two_may_take_turns_as_in_abba() -> None:
     script = Script()
     run(script, "a", "b", windows={"a": 4, "b": 4}, turns="ABBA")
     assert script.rounds() == [["a", "b"], ["b", "a"], ["a", "b"], ["b", "a"]]
+
+
+def test_a_group_becomes_visible_as_a_whole() -> None:
+    script = Script()
+    run(script, "a", "b", "c")
+    assert script.committed == [("a", 3), ("b", 3), ("c", 3)]
+
+
+def test_three_in_a_row_that_fail_alike_end_the_group() -> None:
+    names = ("cell-a", "cell-b", "cell-c", "cell-d", "cell-e")
+
+    def failing(place: int) -> Action:
+        text = f"app of {names[place]} ended while starting; its log ends:\n[{place}] beginning\n12:0{place} no module"
+        return raising(StackError(text))
+
+    script = Script({(name, "up"): failing(place) for place, name in enumerate(names[:4])})
+    records = run(script, *names)
+    assert [script.phases(name)[:1] for name in names] == [["up"], ["up"], ["up"], ["down"], ["down"]]
+    assert all("no module" in record.verdict.reason for record in records.values())
+    assert "(cell-a, cell-b, cell-c), so the run was stopped" in records["cell-e"].verdict.reason
+    assert len(script.committed) == 5
+
+
+def test_failures_that_differ_or_have_a_success_between_them_end_nothing() -> None:
+    alike = raising(StackError("the same"))
+    script = Script({(name, "count"): alike for name in "abde"})
+    assert run(script, "a", "b", "c", "d", "e", "f")["f"].verdict.status == "ok"
+    script = Script({("a", "up"): alike, ("b", "up"): raising(StackError("another")), ("c", "up"): alike})
+    assert run(script, "a", "b", "c", "d")["d"].verdict.status == "ok"
+
+
+def test_a_database_that_is_lost_is_one_incident() -> None:
+    lost = raising(DatabaseLost("pg ended"))
+    script = Script({(name, "window"): lost for name in "abcd"})
+    records = run(script, "a", "b", "c", "d", "e")
+    assert records["e"].verdict.status == "ok"
+    assert {records[name].verdict.reason for name in "abcd"} == {"pg ended"}
 
 
 def test_cells_may_have_different_numbers_of_windows() -> None:

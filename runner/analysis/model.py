@@ -206,6 +206,8 @@ class RunSummary(Strict):
     started_at: str
     finished_at: str | None
     finished: bool
+    #: Why the run was stopped before its end, in words.
+    finding: str = ""
     seed: int
     quick: bool
     blocks: int

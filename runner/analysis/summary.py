@@ -52,7 +52,7 @@ def summarise(folder: RunFolder) -> Summary:
     run, end = folder.run(), folder.end()
     attempts = latest_of_each_block([record for _, record in folder.attempts()])
     frame = attempts_frame(attempts)
-    interrupted = end is None or end.status == "interrupted"
+    interrupted = end is None or end.status != "finished"
     cells = [_cell(cell, attempts, frame, run.blocks, interrupted) for cell in run.cells]
     skipped = [CellSummary(id=cell.id, status="skipped", reason=cell.reason, axes=cell.axes) for cell in run.skipped]
     comparison = _comparison_of_ok(attempts)
@@ -204,6 +204,7 @@ def _run(folder: RunFolder, run: RunRecord, end: RunEnd | None, attempts: Sequen
         folder=folder.path.name,
         finished=end is not None and end.status == "finished",
         finished_at=end.finished_at if end else None,
+        finding=end.finding if end else "",
         databases=end.databases if end else (),
         wall_seconds=end.wall_seconds if end else None,
         time_spent=spent,

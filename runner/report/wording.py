@@ -271,7 +271,9 @@ def shortcomings(summary: Summary) -> list[str]:
     """What a reader must know before believing the figures at all."""
     run = summary.run
     said = []
-    if not run.finished:
+    if run.finding:
+        said.append(f"The run was stopped: {run.finding}")
+    elif not run.finished:
         said.append("The run was interrupted: what follows is what it had measured by then.")
     if run.quick:
         said.append("A quick run: one block and short windows. Connection counts hold; speeds are a first impression.")

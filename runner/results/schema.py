@@ -209,6 +209,8 @@ class AttemptRecord(Strict):
     attempt: int
     group: str
     verdict: Verdict
+    #: The run was stopped before it was over: `connbench resume` makes it anew, under the next number.
+    cut_off: bool = False
     flags: Sequence[Flag] = ()
     started_at: str
     #: The monotonic clock's reading at offset 0: ties the files of one host together.
@@ -285,6 +287,11 @@ class RunRecord(Strict):
     quick: bool
     blocks: int
     command: str
+    #: The matrix file, and the part of its cells that was asked for.
+    matrix_file: str = ""
+    only: str | None = None
+    #: What had changed when the run was resumed all the same (`--force`).
+    resumed_despite: Sequence[str] = ()
     matrix: Mapping[str, Any]
     matrix_hash: str
     cells: Sequence[CellRecord]
@@ -299,7 +306,9 @@ class RunEnd(Strict):
     """end.json: how the run went. Written last; a run without it was cut off."""
 
     schema_version: int = SCHEMA_VERSION
-    status: Literal["finished", "interrupted"]
+    status: Literal["finished", "interrupted", "stopped"]
+    #: Why it was stopped, in words.
+    finding: str = ""
     finished_at: str
     wall_seconds: float
     databases: Sequence[DatabaseRecord]

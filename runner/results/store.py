@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,10 +12,11 @@ from typing import Any, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from runner.errors import UsageError
+from runner.errors import ResultsUnwritable, UsageError
 from runner.results.schema import SCHEMA_VERSION, AttemptRecord, RunEnd, RunRecord
 
 Record = TypeVar("Record", bound=BaseModel)
+PARTIAL = ".partial"
 
 
 def now_utc() -> str:
@@ -50,28 +52,58 @@ class RunFolder:
         return folder
 
     def write_plan(self, rows: Iterator[Mapping[str, Any]] | list[Mapping[str, Any]]) -> None:
-        (self.path / "plan.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        path = self.path / "plan.jsonl"
+        partial = partial_of(path)
+        with writing(path):
+            partial.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+            partial.replace(path)
 
     def event(self, kind: str, **fields: object) -> None:
         """Appends one line and hands it to the kernel, so that a killed run still tells its story."""
         line = json.dumps({"at": now_utc(), "event": kind, **fields})
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as events:
+        path = self.path / "events.jsonl"
+        with writing(path), path.open("a", encoding="utf-8") as events:
             events.write(line + "\n")
 
     def begin_attempt(self, cell: str, block: int, attempt: int) -> Path:
         """A hidden folder for what an attempt writes while it lives; `commit_attempt` makes it visible."""
-        final = self.path / "cells" / cell / f"b{block}-a{attempt}"
-        partial = final.with_name(f".{final.name}.partial")
+        final = self.attempt_path(cell, block, attempt)
+        partial = partial_of(final)
         shutil.rmtree(partial, ignore_errors=True)
-        (partial / "logs").mkdir(parents=True)
+        with writing(partial):
+            (partial / "logs").mkdir(parents=True)
         return partial
 
-    def commit_attempt(self, partial: Path, record: AttemptRecord) -> Path:
-        """Writes attempt.json last and renames the folder into its place: from then on the attempt is there, whole."""
-        write_json(partial / "attempt.json", record)
-        final = partial.with_name(f"b{record.block}-a{record.attempt}")
-        partial.rename(final)
+    def attempt_path(self, cell: str, block: int, attempt: int) -> Path:
+        """Where a finished attempt is."""
+        return self.path / "cells" / cell / f"b{block}-a{attempt}"
+
+    def write_attempt(self, partial: Path, record: AttemptRecord) -> None:
+        """Writes attempt.json, the last file of an attempt, once its data is on the disk: it survives a power cut."""
+        with writing(partial):
+            for data in partial.glob("*.parquet"):
+                _to_disk(data)
+            write_json(partial / "attempt.json", record)
+            _to_disk(partial / "attempt.json")
+            _to_disk(partial)
+
+    def commit_attempt(self, partial: Path) -> Path:
+        """Renames the folder into its place: from then on the attempt is there, whole."""
+        final = partial.with_name(partial.name.removeprefix(".").removesuffix(PARTIAL))
+        with writing(final):
+            partial.rename(final)
+            _to_disk(final.parent)
         return final
+
+    def planned(self) -> list[Mapping[str, Any]]:
+        """The rows of plan.jsonl; none where the run was killed before it was written."""
+        path = self.path / "plan.jsonl"
+        if not path.exists():
+            return []
+        try:
+            return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: cannot be read: {error}") from error
 
     def run(self) -> RunRecord:
         return read_json(self.path / "run.json", RunRecord)
@@ -101,9 +133,35 @@ def open_run(path: Path) -> RunFolder:
 def write_json(path: Path, record: BaseModel | Mapping[str, Any]) -> None:
     """Writes beside and renames, so that a reader never sees half a file."""
     text = record.model_dump_json(indent=1) if isinstance(record, BaseModel) else json.dumps(record, indent=1)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n", "utf-8")
-    partial.replace(path)
+    partial = partial_of(path)
+    with writing(path):
+        partial.write_text(text + "\n", "utf-8")
+        partial.replace(path)
+
+
+def partial_of(path: Path) -> Path:
+    """What a file or folder is called until it is whole."""
+    return path.with_name(f".{path.name}{PARTIAL}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the disk says (full, read-only, gone) into one message."""
+    try:
+        yield
+    except OSError as error:
+        raise ResultsUnwritable(
+            f"{path}: cannot be written ({error.strerror or error}). What is finished is kept; "
+            "make room, then `connbench resume` the run"
+        ) from error
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_json(path: Path, model: type[Record]) -> Record:

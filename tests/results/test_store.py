@@ -61,7 +61,9 @@ def test_an_attempt_is_not_seen_before_it_is_committed(folder: RunFolder) -> Non
     partial = folder.begin_attempt("new", 0, 0)
     write_json(partial / "attempt.json", record("new"))
     assert len(folder.attempts()) == before
-    final = folder.commit_attempt(partial, record("new"))
+    folder.write_attempt(partial, record("new"))
+    assert len(folder.attempts()) == before
+    final = folder.commit_attempt(partial)
     assert len(folder.attempts()) == before + 1
     assert (final.name, partial.exists()) == ("b0-a0", False)
 
