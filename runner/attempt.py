@@ -25,7 +25,7 @@ from runner.recording import basic_record, measured_record
 from runner.results.schema import AttemptRecord, Phase, Verdict
 from runner.results.store import RunFolder, now_utc, writing
 from runner.sampling.host import HostSampler, host_frame, read_kernel_counters
-from runner.stacks.app import ROOT, App, django_database, make_overlay
+from runner.stacks.app import ROOT, App, Process, django_database, make_overlay
 from runner.stacks.databases.base import Account
 from runner.stacks.environment import AppEnvironment
 from runner.stacks.servers.base import PROBE_QUERY, Launch
@@ -228,7 +228,7 @@ class Attempt:
         stage, cell = self.stage, self.cell
         settings = django_database(cell.database, cell.connection, account, stage.prepared.database.service.address)
         address = stage.provider.free_address()
-        overlay = make_overlay(stage.app, settings, address.host, cell.load.timing)
+        overlay = make_overlay(stage.app, settings, address.host, cell.load.timing, Process.of(cell.database, cell.connection))
         launch = Launch(
             bin=stage.environments[cell.environment].bin,
             project=stage.app.folder,

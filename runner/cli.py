@@ -15,6 +15,7 @@ from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
 from runner.bench import Options, bench, has_failed
 from runner.errors import ConnbenchError
+from runner.matrix.deployment import read_deployment, refuse_if_impossible
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.matrix.schema import json_schema
@@ -23,7 +24,7 @@ from runner.provision.leftovers import sweep
 from runner.report.changes import changes_text, print_changes, refuse_incomparable
 from runner.report.history import print_history
 from runner.report.html import write_report
-from runner.report.plan_table import print_plan
+from runner.report.plan_table import print_deployment, print_plan
 from runner.report.tables import print_tables, table_text
 from runner.results.store import open_run
 from runner.resume import finish
@@ -107,10 +108,17 @@ def resume(
 def plan(
     matrix: MatrixOption = DEFAULT_MATRIX,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    from_env: Annotated[
+        Path | None, typer.Option("--from-env", metavar="FILE", help="A deployment's .env file instead of a matrix.")
+    ] = None,
 ) -> None:
     """Show the cells, the skipped ones with reasons, predicted connections and the time; start nothing."""
-    read = read_matrix(matrix)
+    deployment = None if from_env is None else read_deployment(from_env)
+    read = read_matrix(matrix) if deployment is None else deployment.matrix
     expansion = expand(read)
+    if deployment is not None:
+        refuse_if_impossible(expansion)
+        print_deployment(deployment, messages)
     planned = make_plan(expansion, read, seed=0)
     if as_json:
         sys.stdout.write(json.dumps(plan_as_json(expansion, planned), indent=1) + "\n")

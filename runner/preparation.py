@@ -9,7 +9,7 @@ from pathlib import Path
 from runner import waiting
 from runner.provision.native import Command, NativeProvider, run_command
 from runner.sampling.database import DatabaseSampler
-from runner.stacks.app import App, django_database, make_overlay
+from runner.stacks.app import App, Process, django_database, make_overlay
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec, make_database
 from runner.stacks.databases.base import Database
@@ -57,7 +57,8 @@ def _make_template(database: Database, app: App, environment: AppEnvironment) ->
     """Runs the app's own set-up commands once; returns the rows of the audited tables."""
     account = database.create_empty(TEMPLATE)
     settings = django_database(database.spec, ConnectionSpec(), account, database.service.address)
-    overlay = make_overlay(app, settings, database.service.address.host)
+    process = Process.of(database.spec, ConnectionSpec())
+    overlay = make_overlay(app, settings, database.service.address.host, process=process)
     python = environment.bin / "python"
     for arguments in app.description.setup:
         command = Command([str(python), "manage.py", *arguments], overlay.env, app.folder)

@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass, replace
 
 from runner.matrix.cells import Cell, Prediction
-from runner.stacks.connection import PoolSpec
 from runner.stacks.databases import DatabaseSpec
+from runner.stacks.drivers import DRIVERS
+from runner.stacks.pools import Demand, PoolSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
 
 # superuser_reserved_connections, PostgreSQL's default. MySQL's extra one comes on top of max_connections.
@@ -18,12 +19,11 @@ RESERVED = {"postgres": 3}
 # The harness checks an app as one client before the load; where every client has its own connection, it leaves one.
 CHECKING_CLIENTS = 1
 
-# These wait inside C code, so that under gevent a query holds up every greenlet of its process.
-BLOCKING_DRIVERS = frozenset({"mysqlclient", "psycopg2"})
-
 # Requests in flight when the load stops are counted on one side only: one in a hundred, at the least two.
 OPENED_TOLERANCE = 0.01
 OPENED_SLACK = 2
+# Seconds in which a server surely notices that a connection has been idle for long enough.
+IDLE_SLACK = 1.0
 
 
 def predict(cell: Cell, checks: int = CHECKING_CLIENTS) -> Prediction:
@@ -33,14 +33,14 @@ def predict(cell: Cell, checks: int = CHECKING_CLIENTS) -> Prediction:
     connection of its own: under gevent they leave connections behind.
     """
     if cell.connection.pool is not None:
-        prediction = _pooled(_Situation.of(cell), cell.connection.pool)
+        prediction = _pooled(_Situation.of(cell), cell.connection.pool, persistent=cell.connection.conn_max_age != 0)
     elif cell.connection.conn_max_age == 0:
         prediction = _per_request(_Situation.of(cell), blocking=_blocks(cell))
     elif cell.server.threads_per_process is None:
         prediction = _kept_by_greenlets(_Situation.of(cell), checks)
     else:
         prediction = _kept_by_threads(_Situation.of(cell), cell.server.threads_per_process)
-    return _within(prediction, usable_connections(cell.database))
+    return _within(_closed_when_idle(prediction, cell), usable_connections(cell.database))
 
 
 def usable_connections(database: DatabaseSpec) -> int:
@@ -95,6 +95,8 @@ class _Situation:
     kept_alive: bool
     #: How often a connection is opened in one place during an attempt: more than once where it grows too old.
     generations: int
+    #: How long the attempt's counted part lasts.
+    seconds: float
 
     @classmethod
     def of(cls, cell: Cell) -> "_Situation":
@@ -105,7 +107,7 @@ class _Situation:
             words += f" × {_count(room, 'client', 'clients')} = {processes * room}"
         elif threads > 1:
             words += f" × {threads} threads = {processes * room}"
-        return cls(processes, room, words, cell.load.users, cell.client_keep_alive, _generations(cell))
+        return cls(processes, room, words, cell.load.users, cell.client_keep_alive, _generations(cell), _seconds(cell))
 
     @property
     def places(self) -> int:
@@ -145,14 +147,18 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
+def _seconds(cell: Cell) -> float:
+    return cell.load.count + cell.load.idle
+
+
 def _generations(cell: Cell) -> int:
-    age, seconds = cell.connection.conn_max_age, cell.load.count + cell.load.idle
+    age, seconds = cell.connection.conn_max_age, _seconds(cell)
     return 1 if age is None or age == 0 or age > seconds else 1 + math.ceil(seconds / age)
 
 
 def _blocks(cell: Cell) -> bool:
     green = isinstance(cell.server, GunicornSpec) and cell.server.psycogreen
-    return cell.server.cooperative and cell.database.driver in BLOCKING_DRIVERS and not green
+    return cell.server.cooperative and not DRIVERS[cell.database.driver].yields and not green
 
 
 def _per_request(at: _Situation, *, blocking: bool) -> Prediction:
@@ -214,29 +220,36 @@ def _kept_by_greenlets(at: _Situation, checks: int) -> Prediction:
     )
 
 
-def _pooled(at: _Situation, pool: PoolSpec) -> Prediction:
-    """The first request finds the pool still empty and lets it grow by one; after that it grows on demand, up
-    to the requests that are in the process at once. It shrinks only after ten idle minutes.
-    """
-    largest = pool.min_size if pool.max_size is None else pool.max_size
-    wanted = max(pool.min_size + 1, min(at.room, at.requests))
-    each = min(largest, wanted)
-    if each == largest:
-        words = f"max_size {largest}"
-    elif each == pool.min_size + 1:
-        words = f"{each} (min_size + 1)"
-    else:
-        words = f"{each} {'requests' if at.requests < at.room else 'threads'} at once"
-    least = at.touched * max(1, pool.min_size)
-    most = at.processes * each
+def _pooled(at: _Situation, pool: PoolSpec, *, persistent: bool) -> Prediction:
+    """Every process has a pool of its own, filled by the requests that are in it at once."""
+    noun = "requests" if at.requests < at.room else "threads"
+    one = pool.bounds(Demand(min(at.room, at.requests), noun, at.seconds, persistent))
+    least, most, kept = at.touched * one.least, at.processes * one.most, at.processes * one.kept
     return Prediction(
         min=least,
         max=most,
-        formula=f"{_count(at.processes, 'process', 'processes')} × {words} = {most}{at.idle_workers}",
+        formula=f"{_count(at.processes, 'process', 'processes')} × {one.words} = {most}{at.idle_workers}",
         opened_per_request=None,
-        opened_max=most,
-        lingering_min=least,
-        lingering_max=most,
+        opened_max=None if one.opened is None else at.processes * one.opened,
+        lingering_min=at.touched * one.kept_least,
+        lingering_max=kept,
+    )
+
+
+def _closed_when_idle(prediction: Prediction, cell: Cell) -> Prediction:
+    """The prediction where the database closes connections that are idle for too long."""
+    limit, seconds = cell.database.idle_limit, _seconds(cell)
+    if limit is None or limit > seconds:
+        return prediction
+    gone = cell.load.idle >= limit + IDLE_SLACK
+    lived = 1 + math.ceil(seconds / limit)
+    return replace(
+        prediction,
+        min=1,
+        opened_max=None if prediction.opened_max is None else prediction.opened_max * lived,
+        lingering_min=0,
+        lingering_max=0 if gone else prediction.lingering_max,
+        formula=f"{prediction.formula}; the database closes what is idle for {limit:g} s",
     )
 
 

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
-from runner.stacks.packages import environment_with
+from runner.stacks.packages import ENVIRONMENTS, environment_with, locked_version
+from runner.stacks.pools import PoolSpec
+from runner.stacks.pools.compatibility import why_not
 from runner.stacks.servers import AnyServerSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
 
@@ -18,41 +20,24 @@ class Combination(NamedTuple):
     connection: ConnectionSpec
 
 
-def _pool_without_postgres(combination: Combination) -> str | None:
-    if combination.connection.pool is None or combination.database.engine == "postgres":
+def _pool_in_bad_company(combination: Combination) -> str | None:
+    database, server, connection = combination
+    pool = connection.pool
+    if pool is None:
         return None
-    return "Django's native pool is PostgreSQL's alone: on MySQL and MariaDB the first query is a TypeError"
+    return pool.why_impossible(database, server, connection.conn_max_age) or _tried_in_vain(combination, pool)
 
 
-def _pool_without_psycopg_3(combination: Combination) -> str | None:
-    if combination.connection.pool is None or combination.database.driver != "psycopg2":
-        return None
-    return "Django's native pool needs psycopg 3: with psycopg2 the first query is an ImproperlyConfigured"
+def _tried_in_vain(combination: Combination, pool: PoolSpec) -> str | None:
+    server = combination.server
+    mode = "gevent" if server.cooperative else "one thread" if server.threads_per_process == 1 else "threads"
+    environment = environment_with(_needed(combination)) or environment_with(pool.packages)
+    django = locked_version(environment or ENVIRONMENTS[0], "django")
+    return why_not(pool.kind, combination.database.driver, mode, django)
 
 
-def _pool_with_persistent_connections(combination: Combination) -> str | None:
-    connection = combination.connection
-    if connection.pool is None or connection.conn_max_age == 0:
-        return None
-    age = "null" if connection.conn_max_age is None else connection.conn_max_age
-    return f"a pool needs conn_max_age 0, not {age}: otherwise the first query is an ImproperlyConfigured"
-
-
-def _pool_smaller_than_its_least(combination: Combination) -> str | None:
-    pool = combination.connection.pool
-    if pool is None or pool.max_size is None or pool.max_size >= pool.min_size:
-        return None
-    default = "" if "min_size" in pool.model_fields_set else " (its default)"
-    least = f"min_size {pool.min_size}{default}"
-    return f"max_size {pool.max_size} is below {least}: the first query is a ValueError"
-
-
-def _pool_without_any_connection(combination: Combination) -> str | None:
-    pool = combination.connection.pool
-    # Without max_size a pool is exactly as large as min_size.
-    if pool is None or pool.max_size is not None or pool.min_size > 0:
-        return None
-    return "min_size 0 needs a max_size: without it the pool's size is 0 and the first query is a ValueError"
+def _needed(combination: Combination) -> frozenset[str]:
+    return combination.database.packages | combination.server.packages | combination.connection.packages
 
 
 def _psycogreen_without_psycopg2(combination: Combination) -> str | None:
@@ -65,18 +50,14 @@ def _psycogreen_without_psycopg2(combination: Combination) -> str | None:
 
 
 def _packages_that_no_environment_has(combination: Combination) -> str | None:
-    needed = combination.database.packages | combination.server.packages | combination.connection.packages
+    needed = _needed(combination)
     if environment_with(needed) is not None:
         return None
     return f"no locked app environment has all of {', '.join(sorted(needed))}"
 
 
 RULES: tuple[Callable[[Combination], str | None], ...] = (
-    _pool_without_postgres,
-    _pool_without_psycopg_3,
-    _pool_with_persistent_connections,
-    _pool_smaller_than_its_least,
-    _pool_without_any_connection,
+    _pool_in_bad_company,
     _psycogreen_without_psycopg2,
     # The last: it knows no better reason than that there is none.
     _packages_that_no_environment_has,

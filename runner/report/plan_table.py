@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.matrix.cells import Cell, Prediction
+from runner.matrix.deployment import Deployment
 from runner.matrix.expansion import Expansion
 from runner.matrix.prediction import predict
 from runner.plan import Plan
@@ -25,6 +26,15 @@ def print_plan(expansion: Expansion, plan: Plan, console: Console) -> None:
         f"(minutes:seconds), {clock(plan.measuring_seconds)} of them under load",
         highlight=False,
     )
+
+
+def print_deployment(deployment: Deployment, console: Console) -> None:
+    """What a plan from a `.env` file rests on, and what of the file it leaves out."""
+    for heading, lines in (("Assumed", deployment.assumed), ("Not understood", deployment.not_understood)):
+        if lines:
+            console.print(f"[bold]{heading}[/]")
+        for line in lines:
+            console.print(f"  {line}", markup=False, highlight=False)
 
 
 def _cells(database: str, cells: list[Cell]) -> Table:

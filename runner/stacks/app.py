@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,11 +102,31 @@ def django_database(
         "CONN_MAX_AGE": connection.conn_max_age,
         "CONN_HEALTH_CHECKS": connection.conn_health_checks,
     }
-    if connection.pool is not None:
-        # Not dumped: that would write durations as a matrix file does, and the pool wants seconds.
-        pool = {name: value for name, value in connection.pool if name != "kind" and value is not None}
-        settings["OPTIONS"] = {"pool": pool}
-    return settings
+    if connection.atomic_requests:
+        settings["ATOMIC_REQUESTS"] = True
+    if not connection.autocommit:
+        settings["AUTOCOMMIT"] = False
+    if connection.disable_server_side_cursors:
+        settings["DISABLE_SERVER_SIDE_CURSORS"] = True
+    if options := {**spec.django_options, **connection.options}:
+        settings["OPTIONS"] = options
+    return settings if connection.pool is None else connection.pool.database(settings, spec.driver)
+
+
+@dataclass(frozen=True)
+class Process:
+    """What driver and pool need of the app's process beside `DATABASES`."""
+
+    driver: str = ""
+    #: Whether Django takes its connections from a pool.
+    pooled: bool = False
+    #: Django settings of the pool's own.
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, spec: DatabaseSpec, connection: ConnectionSpec) -> "Process":
+        pool = connection.pool
+        return cls(spec.driver, pool is not None, {} if pool is None else pool.django_settings)
 
 
 @dataclass(frozen=True)
@@ -119,7 +139,9 @@ class Overlay:
     shown: Mapping[str, Any]
 
 
-def make_overlay(app: App, database: Mapping[str, Any], host: str, timing: Timing = "full") -> Overlay:
+def make_overlay(
+    app: App, database: Mapping[str, Any], host: str, timing: Timing = "full", process: Process | None = None
+) -> Overlay:
     """What an app process needs to run under the overlay with this `DATABASES["default"]`."""
     token = secrets.token_hex(16)
     content = {
@@ -130,6 +152,7 @@ def make_overlay(app: App, database: Mapping[str, Any], host: str, timing: Timin
         "token": token,
         "probe": PROBE_QUERY,
         "timing": timing,
+        "process": asdict(process or Process()),
     }
     env = {
         "CONNBENCH_OVERLAY": json.dumps(content),

@@ -20,6 +20,15 @@ def locked_packages(environment: str) -> frozenset[str]:
     return frozenset(_PINNED.findall((LOCKS / f"app-{environment}.txt").read_text()))
 
 
+@cache
+def locked_version(environment: str, package: str) -> str:
+    """The version of a package that an environment has, as locked."""
+    text = (LOCKS / f"app-{environment}.txt").read_text()
+    found = re.search(rf"^{re.escape(package)}==([^ ;]+)", text, re.MULTILINE)
+    assert found is not None, f"{package} is not in requirements/app-{environment}.txt"
+    return found[1]
+
+
 def environment_with(packages: Iterable[str]) -> str | None:
     """The first environment that has all of these; None if there is none."""
     wanted = set(packages)

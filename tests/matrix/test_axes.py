@@ -5,6 +5,7 @@ import pytest
 from runner.matrix.axes import Parameter, parse_parameter, same, selects, unknown_part, with_parameters
 from runner.matrix.spec import LoadSpec
 from runner.stacks.connection import ConnectionSpec
+from runner.stacks.pools.native import NativePoolSpec
 from tests.matrix.examples import POSTGRES, age, make_cell, pool
 
 
@@ -42,9 +43,9 @@ def test_parameters_replace_and_validate() -> None:
     [
         (LoadSpec(), ("users",), None),
         (LoadSpec(), ("users", "x"), (1, [])),
-        (ConnectionSpec(), ("conn_maxage",), (0, ["conn_max_age", "conn_health_checks", "pool"])),
+        (ConnectionSpec(), ("conn_maxage",), (0, list(ConnectionSpec.model_fields))),
         (ConnectionSpec(), ("pool", "max_size"), (1, [])),
-        (ConnectionSpec.model_validate(pool()), ("pool",), (1, ["kind", "min_size", "max_size", "timeout"])),
+        (ConnectionSpec.model_validate(pool()), ("pool",), (1, list(NativePoolSpec.model_fields))),
         (make_cell(POSTGRES, {"kind": "uwsgi"}, age(0)).database, ("settings",), (1, [])),
         (make_cell(POSTGRES, {"kind": "uwsgi"}, age(0)).database, ("settings", "a.b"), None),
     ],

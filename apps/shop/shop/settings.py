@@ -1,10 +1,9 @@
-"""Settings of the shop: they run on SQLite as they are, a deployment changes them through the environment.
-
-Another database is a matter of a settings module that imports this one and replaces `DATABASES`.
-"""
+"""Settings of the shop: they run on SQLite as they are, a deployment changes them through the environment."""
 
 import os
 from pathlib import Path
+
+from shop.database import database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -55,15 +54,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": BASE_DIR / "db.sqlite3",
-        # SQLite has no row locks: an order that takes the write lock at its start waits for its turn, one
-        # that takes it halfway fails with "database is locked".
-        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
-    },
-}
+DATABASES = {"default": database(os.environ, BASE_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -1,14 +1,64 @@
 import time
+from pathlib import Path
 from unittest import mock
 
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 from django.test import SimpleTestCase, TestCase
 from django.urls import reverse
 
 from sampledata.build import Sizes
 from sampledata.store import MODELS, fill
+from shop.database import database
+
+
+class DatabaseTests(SimpleTestCase):
+    FOLDER = Path("/shop")
+
+    def test_sqlite_where_nothing_is_said(self) -> None:
+        self.assertEqual(database({}, self.FOLDER)["NAME"], self.FOLDER / "db.sqlite3")
+
+    def test_a_url_and_names_for_its_parts(self) -> None:
+        url = {"DATABASE_URL": "postgres://shop:p%40ss@db.example:6432/sales"}
+        found = database({**url, "DB_HOST": "pgbouncer"}, self.FOLDER)
+        self.assertEqual(
+            found,
+            {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": "sales",
+                "USER": "shop",
+                "PASSWORD": "p@ss",
+                "HOST": "pgbouncer",
+                "PORT": 6432,
+            },
+        )
+
+    def test_connection_settings(self) -> None:
+        for text, expected in (("0", 0), ("60", 60), ("None", None)):
+            with self.subTest(text=text):
+                found = database({"DB_ENGINE": "mysql", "DB_CONN_MAX_AGE": text}, self.FOLDER)
+                self.assertEqual((found["ENGINE"], found["CONN_MAX_AGE"]), ("django.db.backends.mysql", expected))
+        switches = {"DB_CONN_HEALTH_CHECKS": "1", "DB_ATOMIC_REQUESTS": "yes", "DB_DISABLE_SERVER_SIDE_CURSORS": "off"}
+        found = database({"DB_ENGINE": "postgresql", **switches}, self.FOLDER)
+        self.assertEqual(
+            (found["CONN_HEALTH_CHECKS"], found["ATOMIC_REQUESTS"], found["DISABLE_SERVER_SIDE_CURSORS"]),
+            (True, True, False),
+        )
+
+    def test_the_pool(self) -> None:
+        sizes = {"DB_ENGINE": "postgresql", "DB_POOL_MIN_SIZE": "2", "DB_POOL_MAX_SIZE": "8", "DB_POOL_TIMEOUT": "2.5"}
+        self.assertNotIn("OPTIONS", database(sizes, self.FOLDER))
+        pool = database({**sizes, "DB_POOL_ENABLED": "true"}, self.FOLDER)["OPTIONS"]["pool"]
+        self.assertEqual(pool, {"min_size": 2, "max_size": 8, "timeout": 2.5})
+        alone = {"DB_ENGINE": "postgresql", "DB_POOL_ENABLED": "1"}
+        self.assertIs(database(alone, self.FOLDER)["OPTIONS"]["pool"], True)
+
+    def test_what_is_wrong_is_named(self) -> None:
+        for wrong in ({"DB_CONN_MAX_AGE": "soon"}, {"DB_CONN_HEALTH_CHECKS": "perhaps"}, {"DB_ENGINE": "oracle"}):
+            with self.subTest(wrong=wrong), self.assertRaisesRegex(ImproperlyConfigured, next(iter(wrong))):
+                database({"DB_ENGINE": "postgresql", **wrong}, self.FOLDER)
 
 
 class HealthTests(TestCase):

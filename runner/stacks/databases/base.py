@@ -12,6 +12,7 @@ from pydantic import Field
 from runner.models import Strict
 from runner.provision.native import NativeProvider
 from runner.provision.service import Service
+from runner.stacks.drivers import DRIVERS
 
 
 class DatabaseSpec(Strict):
@@ -21,13 +22,25 @@ class DatabaseSpec(Strict):
     driver: str
     #: A group's stacks share one server: unless a matrix asks for a limit, there is room for all of them.
     max_connections: int = Field(default=1000, ge=10, le=10_000)
+    #: The app's connections are encrypted; the server has a certificate of its own, which nobody verifies.
+    tls: bool = False
     # Server settings on top of the harness's own, by the server's names.
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     @property
     def packages(self) -> frozenset[str]:
         """What the app's environment must have for this driver, by the names of the package index."""
-        return frozenset({"psycopg2-binary" if self.driver == "psycopg2" else self.driver})
+        return frozenset({DRIVERS[self.driver].package})
+
+    @property
+    def idle_limit(self) -> float | None:
+        """Seconds after which the server closes a connection that is idle, as `settings` say; None if it does not."""
+        return None
+
+    @property
+    def django_options(self) -> Mapping[str, Any]:
+        """`OPTIONS` that the driver needs to reach this server."""
+        return {}
 
     @property
     def django_engine(self) -> str:

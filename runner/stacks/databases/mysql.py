@@ -27,6 +27,7 @@ from runner.stacks.databases.base import (
     account_name,
     setting_text,
 )
+from runner.stacks.databases.certificate import make_certificate
 from runner.stacks.databases.mysql_copy import Cursor, Template, quoted, rows
 from runner.stacks.databases.mysql_monitor import client_sessions
 from runner.stacks.databases.starting import Starter, hand_over, prove_identity
@@ -40,11 +41,23 @@ class MySQLSpec(DatabaseSpec):
     """`settings` are server settings by MySQL's own names."""
 
     engine: Literal["mysql"] = "mysql"
-    driver: Literal["mysqlclient"] = "mysqlclient"
+    driver: Literal["mysqlclient", "pymysql"] = "mysqlclient"
 
     @property
     def django_engine(self) -> str:
         return "django.db.backends.mysql"
+
+    @property
+    def django_options(self) -> Mapping[str, Any]:
+        if not self.tls:
+            return {}
+        return {"ssl_mode": "REQUIRED"} if self.driver == "mysqlclient" else {"ssl": {"verify_mode": False}}
+
+    @property
+    def idle_limit(self) -> float | None:
+        """`wait_timeout` in seconds."""
+        value = self.settings.get("wait_timeout")
+        return float(value) if isinstance(value, int | float | str) and str(value).isdigit() else None
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,7 @@ class MySQL(Database):
         hand_over(first, mysql_server.first_statements(self._password))
         self.applied_settings = {
             **mysql_server.server_settings(found),
+            **(mysql_server.tls_settings(make_certificate(folder)) if self.spec.tls else mysql_server.no_tls(found)),
             "max_connections": str(self.spec.max_connections + HARNESS_SESSIONS),
             **{key: setting_text(value) for key, value in self.spec.settings.items()},
         }

@@ -13,6 +13,7 @@ import MySQLdb
 from runner import waiting
 from runner.errors import EnvironmentUnfit
 from runner.provision.native import Command, run_command
+from runner.stacks.databases.certificate import Certificate
 
 ADMIN = "connbench"
 INSTALL = "apt-get install mariadb-server"
@@ -51,8 +52,6 @@ _MARIADB_SETTINGS = {
 _MYSQL_SETTINGS = {
     "secure_file_priv": "",
     "mysqlx": "OFF",
-    # As with MariaDB and PostgreSQL, which have no certificate: the loopback interface needs no encryption.
-    "tls_version": "",
     "innodb_redo_log_capacity": "100M",
     # SHOW PROCESSLIST without the lock that connecting needs too.
     "loose_performance_schema_show_processlist": "ON",
@@ -103,6 +102,16 @@ def server_settings(product: Product) -> dict[str, str]:
     return {**_SETTINGS, **(_MARIADB_SETTINGS if product.mariadb else _MYSQL_SETTINGS)}
 
 
+def tls_settings(certificate: Certificate) -> dict[str, str]:
+    """What turns TLS on."""
+    return {"ssl_cert": str(certificate.path), "ssl_key": str(certificate.key)}
+
+
+def no_tls(product: Product) -> dict[str, str]:
+    """What turns TLS off: MySQL makes a certificate of its own, MariaDB (before 11.4) has none."""
+    return {} if product.mariadb else {"tls_version": ""}
+
+
 def server_arguments(product: Product, settings: Mapping[str, str]) -> list[str]:
     """Settings and instruments as the program takes them."""
     arguments = [
@@ -147,4 +156,6 @@ def connect(socket: Path, password: str) -> Any:
         connect_timeout=5,
         charset="utf8mb4",
         autocommit=True,
+        # A matrix may lower it for the apps; the harness's own sessions rest for as long as an attempt lasts.
+        init_command="SET SESSION wait_timeout = 28800",
     )

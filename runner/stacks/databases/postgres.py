@@ -1,5 +1,6 @@
 """A private PostgreSQL server."""
 
+import re
 import secrets
 import shutil
 import time
@@ -29,6 +30,7 @@ from runner.stacks.databases.base import (
     account_name,
     setting_text,
 )
+from runner.stacks.databases.certificate import Certificate, make_certificate
 from runner.stacks.databases.starting import Starter, hand_over, prove_identity
 
 Session: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
@@ -60,6 +62,12 @@ SETTINGS = {
 }
 
 
+# Since PostgreSQL 14.
+IDLE_SETTING = "idle_session_timeout"
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_IDLE_LIMIT = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*({'|'.join(_UNITS)})?")
+
+
 class PostgresSpec(DatabaseSpec):
     """`settings` are server settings by PostgreSQL's own names."""
 
@@ -69,6 +77,16 @@ class PostgresSpec(DatabaseSpec):
     @property
     def django_engine(self) -> str:
         return "django.db.backends.postgresql"
+
+    @property
+    def django_options(self) -> Mapping[str, Any]:
+        return {"sslmode": "require"} if self.tls else {}
+
+    @property
+    def idle_limit(self) -> float | None:
+        """`idle_session_timeout`: milliseconds unless it has a unit, 0 is never."""
+        match = _IDLE_LIMIT.fullmatch(str(self.settings.get(IDLE_SETTING, "0")).strip())
+        return None if match is None else float(match[1]) * _UNITS[match[2] or "ms"] or None
 
 
 @dataclass(frozen=True)
@@ -104,6 +122,7 @@ class Postgres(Database):
         self.applied_settings = {
             **SETTINGS,
             "max_connections": str(self.spec.max_connections + HARNESS_SESSIONS),
+            **(_tls_settings(make_certificate(folder)) if self.spec.tls else {}),
             **{key: setting_text(value) for key, value in self.spec.settings.items()},
         }
 
@@ -115,6 +134,10 @@ class Postgres(Database):
 
         starter = Starter(provider, name, log_folder)
         self.service, self._admin = starter.start(command, self._connect, psycopg.OperationalError)
+        if IDLE_SETTING in self.applied_settings:
+            # The harness's own sessions rest for as long as an attempt lasts.
+            self._admin.execute(f"SET {IDLE_SETTING} = 0")
+            self._admin.execute(f"ALTER ROLE {ADMIN} SET {IDLE_SETTING} = 0")
         self._log = postgres_log.ConnectionLog(self.service.log_path)
         self.product = "PostgreSQL " + self._value("SHOW server_version").split(maxsplit=1)[0]
 
@@ -333,6 +356,10 @@ def connect(address: Address, database: str, user: str, password: str, limit: in
         application_name="connbench",
         sslmode="disable",
     )
+
+
+def _tls_settings(certificate: Certificate) -> dict[str, str]:
+    return {"ssl": "on", "ssl_cert_file": str(certificate.path), "ssl_key_file": str(certificate.key)}
 
 
 def find_binaries() -> Path:

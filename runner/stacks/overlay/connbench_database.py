@@ -8,7 +8,7 @@ and tasks each have for themselves.
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import wraps
+from functools import partial, wraps
 from threading import Lock
 from time import perf_counter
 from typing import Any
@@ -29,8 +29,8 @@ OF_BACKENDS = ("_set_autocommit", "is_usable")
 class Spent:
     """Seconds of one request so far, and the connections that it opened itself.
 
-    `pool` is getting a connection of Django's native pool. The pool opens its own in threads of its own: a
-    request that waits for that waits for the pool, and has opened none.
+    `pool` is getting a connection of a pool. Django's native one opens its own in threads of its own: a request
+    that waits for that waits for the pool, and has opened none; nor is one counted where another pool opens it.
     """
 
     __slots__ = ("connect", "opened", "pool", "sql")
@@ -60,13 +60,13 @@ def begin() -> Spent:
     return spent
 
 
-def watch() -> None:
+def watch(*, pooled: bool) -> None:
     """Wraps what all backends share; a backend's own methods follow when it first connects."""
     with _lock:
         for owner, names in STATEMENTS:
             for name in names:
                 _wrap(owner, name, _statement)
-        _wrap(BaseDatabaseWrapper, "connect", _connecting)
+        _wrap(BaseDatabaseWrapper, "connect", partial(_connecting, pooled=pooled))
 
 
 def _watch_backend(backend: type) -> None:
@@ -99,7 +99,7 @@ def _statement(original: Callable[..., Any]) -> Callable[..., Any]:
     return timed
 
 
-def _connecting(original: Callable[[Any], None]) -> Callable[[Any], None]:
+def _connecting(original: Callable[[Any], None], *, pooled: bool) -> Callable[[Any], None]:
     @wraps(original)
     def connect(wrapper: Any) -> None:
         if type(wrapper) not in _known:
@@ -114,7 +114,7 @@ def _connecting(original: Callable[[Any], None]) -> Callable[[Any], None]:
             seconds = perf_counter() - started
             # The statements with which a session is set up are part of opening it.
             spent.sql = sql
-            if wrapper.settings_dict["OPTIONS"].get("pool"):
+            if pooled:
                 spent.pool += seconds
             else:
                 spent.connect += seconds

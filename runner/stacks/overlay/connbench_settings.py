@@ -2,8 +2,8 @@
 
 Runs inside the app's environment, where nothing of the runner can be imported. Everything comes from one
 environment variable, CONNBENCH_OVERLAY: a JSON object with `settings` (the app's own module), `databases`,
-`allowed_hosts` and `middleware` (put before the app's own); `token`, `probe` and `timing` are for the timing
-middleware.
+`allowed_hosts`, `middleware` (put before the app's own) and `process` (what driver and pool need); `token`, `probe`
+and `timing` are for the timing middleware.
 """
 
 import importlib
@@ -11,8 +11,12 @@ import json
 import os
 
 _overlay = json.loads(os.environ["CONNBENCH_OVERLAY"])
+if _overlay["process"]["driver"] == "pymysql":
+    # Django knows MySQLdb alone. Its backend is loaded after the settings, so that it finds PyMySQL in its place.
+    importlib.import_module("pymysql").install_as_MySQLdb()
 _app = importlib.import_module(_overlay["settings"])
 globals().update({name: getattr(_app, name) for name in dir(_app) if name.isupper()})
+globals().update(_overlay["process"]["settings"])
 
 DATABASES = {**getattr(_app, "DATABASES", {}), **_overlay["databases"]}
 ALLOWED_HOSTS = _overlay["allowed_hosts"]

@@ -27,7 +27,7 @@ class TimingMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
         if TIMING == "full":
-            watch()
+            watch(pooled=_overlay["process"]["pooled"])
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         started = perf_counter()

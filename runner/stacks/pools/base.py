@@ -1,0 +1,70 @@
+"""What the runner asks of a connection pool inside Django's process, whichever it is."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.models import Strict
+from runner.stacks.databases.base import DatabaseSpec
+from runner.stacks.servers.base import ServerSpec
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What one process asks of its pool: at most `requests` connections at once, for `seconds` seconds.
+
+    `noun` is what bounds them: `threads` or `requests`. `persistent` says that Django gives a connection back
+    not with the end of a request but when `CONN_MAX_AGE` is over.
+    """
+
+    requests: int
+    noun: str
+    seconds: float
+    persistent: bool = False
+
+
+@dataclass(frozen=True)
+class PoolBounds:
+    """What the pool of one process holds, once that process has served a request.
+
+    `least` and `most` bound the connections under load, `kept_least` and `kept` those that stay when it has
+    stopped. `opened` bounds how many are opened in all; None where the pool closes some and opens them anew.
+    """
+
+    least: int
+    most: int
+    kept_least: int
+    kept: int
+    opened: int | None
+    words: str
+
+
+class PoolSpec(Strict):
+    """A pool as the matrix names it. Subclasses fix `kind`; their other fields are the pool's own parameters.
+
+    Every pool here belongs to a process: a deployment has as many as it has worker processes.
+    """
+
+    kind: str
+
+    @property
+    @abstractmethod
+    def packages(self) -> frozenset[str]:
+        """What the app's environment must have, by the names of the package index."""
+
+    @abstractmethod
+    def database(self, settings: dict[str, Any], driver: str) -> dict[str, Any]:
+        """`DATABASES["default"]` with the pool in it."""
+
+    @property
+    def django_settings(self) -> Mapping[str, Any]:
+        """Settings beside `DATABASES` by which the pool is told."""
+        return {}
+
+    @abstractmethod
+    def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
+        """What goes wrong in this company, as tried; None if it works."""
+
+    @abstractmethod
+    def bounds(self, demand: Demand) -> PoolBounds: ...

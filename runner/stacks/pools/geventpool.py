@@ -1,0 +1,36 @@
+"""django-db-geventpool: a pool for greenlets."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from runner.stacks.databases.base import DatabaseSpec
+from runner.stacks.pools.base import Demand, PoolBounds, PoolSpec
+from runner.stacks.servers.base import ServerSpec
+
+_ENGINES = {"psycopg": "postgresql_psycopg3", "psycopg2": "postgresql_psycopg2"}
+
+
+class GeventPoolSpec(PoolSpec):
+    """Its two parameters by their own names in lower case: `MAX_CONNS` and `REUSE_CONNS`."""
+
+    kind: Literal["geventpool"]
+    max_conns: int = Field(default=4, ge=1, le=1000)
+    #: How many stay open; as many as `max_conns` unless told.
+    reuse_conns: int | None = Field(default=None, ge=1, le=1000)
+
+    @property
+    def packages(self) -> frozenset[str]:
+        return frozenset({"django-db-geventpool"})
+
+    def database(self, settings: dict[str, Any], driver: str) -> dict[str, Any]:
+        pool = {"MAX_CONNS": self.max_conns, "REUSE_CONNS": self.reuse_conns or self.max_conns}
+        options = {**settings.get("OPTIONS", {}), **pool}
+        engine = f"django_db_geventpool.backends.{_ENGINES.get(driver, driver)}"
+        return {**settings, "ENGINE": engine, "OPTIONS": options}
+
+    def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
+        return None
+
+    def bounds(self, demand: Demand) -> PoolBounds:
+        raise NotImplementedError

@@ -1,0 +1,96 @@
+"""The pools that are SQLAlchemy's `QueuePool` underneath: django-db-connection-pool and django-postgrespool2."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from runner.durations import Duration
+from runner.stacks.databases.base import DatabaseSpec
+from runner.stacks.pools.base import Demand, PoolBounds, PoolSpec
+from runner.stacks.servers.base import ServerSpec
+
+
+class QueuePoolSpec(PoolSpec):
+    """`sqlalchemy.pool.QueuePool`'s parameters by its own names; subclasses have their package's defaults."""
+
+    #: Connections that stay open; 0 is without limit.
+    pool_size: int = Field(ge=0, le=1000)
+    #: Connections beyond `pool_size` while they are needed; each is closed when it comes back. -1 is without limit.
+    max_overflow: int = Field(default=10, ge=-1, le=1000)
+    #: A connection that is older is opened anew when it is taken; null is never.
+    recycle: Duration | None
+    #: How long a request waits for a connection: then it fails with a TimeoutError.
+    timeout: Duration = 30.0
+    #: Asks a connection whether it still works before it is handed out.
+    pre_ping: bool
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As QueuePool takes them: seconds, and -1 for a connection that is never too old."""
+        return {
+            "pool_size": self.pool_size,
+            "max_overflow": self.max_overflow,
+            "recycle": -1 if self.recycle is None else self.recycle,
+            "timeout": self.timeout,
+            "pre_ping": self.pre_ping,
+        }
+
+    def bounds(self, demand: Demand) -> PoolBounds:
+        """QueuePool opens a connection only when it has none to hand out, and never one ahead of need."""
+        unlimited = self.pool_size == 0 or self.max_overflow == -1
+        largest = self.pool_size + self.max_overflow
+        if unlimited or largest > demand.requests:
+            most, words = demand.requests, f"{demand.requests} {demand.noun} at once"
+        else:
+            most, words = largest, f"(pool_size {self.pool_size} + max_overflow {self.max_overflow})"
+        # What Django never gives back is not closed for being too many.
+        kept = most if self.pool_size == 0 or demand.persistent else min(most, self.pool_size)
+        if kept < most:
+            words += f", pool_size {self.pool_size} of them kept"
+        recycled = self.recycle is not None and self.recycle <= demand.seconds
+        opened = None if kept < most or recycled else most
+        return PoolBounds(least=1, most=most, kept_least=0 if recycled else 1, kept=kept, opened=opened, words=words)
+
+
+class DjDbConnPoolSpec(QueuePoolSpec):
+    """django-db-connection-pool (`dj_db_conn_pool`), with its own defaults."""
+
+    kind: Literal["dj_db_conn_pool"]
+    pool_size: int = Field(default=10, ge=0, le=1000)
+    recycle: Duration | None = 900.0
+    pre_ping: bool = True
+
+    @property
+    def packages(self) -> frozenset[str]:
+        return frozenset({"django-db-connection-pool"})
+
+    def database(self, settings: dict[str, Any], driver: str) -> dict[str, Any]:
+        engine = settings["ENGINE"].replace("django.db.backends.", "dj_db_conn_pool.backends.")
+        options = {name.upper(): value for name, value in self.parameters.items()}
+        return {**settings, "ENGINE": engine, "POOL_OPTIONS": options}
+
+    def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
+        return None
+
+
+class PostgresPool2Spec(QueuePoolSpec):
+    """django-postgrespool2, with its own defaults. One pool a process, told by `DATABASE_POOL_ARGS`."""
+
+    kind: Literal["postgrespool2"]
+    pool_size: int = Field(default=5, ge=0, le=1000)
+    recycle: Duration | None = 300.0
+    pre_ping: bool = False
+
+    @property
+    def packages(self) -> frozenset[str]:
+        return frozenset({"django-postgrespool2"})
+
+    def database(self, settings: dict[str, Any], driver: str) -> dict[str, Any]:
+        return {**settings, "ENGINE": "django_postgrespool2"}
+
+    @property
+    def django_settings(self) -> dict[str, Any]:
+        return {"DATABASE_POOL_ARGS": self.parameters}
+
+    def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
+        return None
