@@ -228,7 +228,9 @@ class Attempt:
         stage, cell = self.stage, self.cell
         settings = django_database(cell.database, cell.connection, account, stage.prepared.database.service.address)
         address = stage.provider.free_address()
-        overlay = make_overlay(stage.app, settings, address.host, cell.load.timing, Process.of(cell.database, cell.connection))
+        overlay = make_overlay(
+            stage.app, settings, address.host, cell.load.timing, Process.of(cell.database, cell.connection)
+        )
         launch = Launch(
             bin=stage.environments[cell.environment].bin,
             project=stage.app.folder,

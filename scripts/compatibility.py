@@ -14,8 +14,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args

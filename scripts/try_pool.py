@@ -47,7 +47,9 @@ def main(mode: str) -> str:
         with ThreadPoolExecutor(1 if mode == "one thread" else CONTEXTS) as contexts:
             list(contexts.map(requests, range(CONTEXTS)))
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the finding
-        return f"{type(error).__name__}: {error}"
+        # A backend that cannot be imported is reported with the reason as its cause.
+        found = error.__cause__ or error
+        return f"{type(found).__name__}: {found}"
     return ""
 
 

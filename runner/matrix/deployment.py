@@ -260,7 +260,12 @@ def _server(file: _EnvFile) -> dict[str, Any]:
 def _uwsgi(file: _EnvFile) -> dict[str, Any]:
     names = {"UWSGI_WORKERS": ("processes", _whole), "UWSGI_PROCESSES": ("processes", _whole)}
     # One of each is uWSGI's own default.
-    return {"kind": "uwsgi", "processes": 1, "threads": 1, **file.fields({**names, "UWSGI_THREADS": ("threads", _whole)})}
+    return {
+        "kind": "uwsgi",
+        "processes": 1,
+        "threads": 1,
+        **file.fields({**names, "UWSGI_THREADS": ("threads", _whole)}),
+    }
 
 
 def _gunicorn(file: _EnvFile) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The database of a deployment, from the environment; SQLite where the environment names none.
 
-`DB_ENGINE` (or the scheme of `DATABASE_URL`) is `postgresql` or `mysql`, as Django spells them. The other names are
-Django's own settings with `DB_` before them, and those of its connection pool with `DB_POOL_` before them.
+`DB_ENGINE` (or the scheme of `DATABASE_URL`) is `postgresql` or `mysql`, as in Django. Other names are
+Django's own settings with `DB_` before them, and those of its connection pool with `DB_POOL_`.
 """
 
 from collections.abc import Callable, Mapping
@@ -89,7 +89,9 @@ def _place(environ: Mapping[str, str]) -> dict[str, Any] | None:
     }
 
 
-def _read(environ: Mapping[str, str], prefix: str, names: Mapping[str, Callable[[str], object]]) -> dict[str, Any]:
+def _read(
+    environ: Mapping[str, str], prefix: str, names: Mapping[str, Callable[[str], object]]
+) -> dict[str, Any]:
     values = {}
     for name, reader in names.items():
         text = environ.get(prefix + name)

@@ -39,8 +39,14 @@ class DatabaseTests(SimpleTestCase):
         for text, expected in (("0", 0), ("60", 60), ("None", None)):
             with self.subTest(text=text):
                 found = database({"DB_ENGINE": "mysql", "DB_CONN_MAX_AGE": text}, self.FOLDER)
-                self.assertEqual((found["ENGINE"], found["CONN_MAX_AGE"]), ("django.db.backends.mysql", expected))
-        switches = {"DB_CONN_HEALTH_CHECKS": "1", "DB_ATOMIC_REQUESTS": "yes", "DB_DISABLE_SERVER_SIDE_CURSORS": "off"}
+                self.assertEqual(
+                    (found["ENGINE"], found["CONN_MAX_AGE"]), ("django.db.backends.mysql", expected)
+                )
+        switches = {
+            "DB_CONN_HEALTH_CHECKS": "1",
+            "DB_ATOMIC_REQUESTS": "yes",
+            "DB_DISABLE_SERVER_SIDE_CURSORS": "off",
+        }
         found = database({"DB_ENGINE": "postgresql", **switches}, self.FOLDER)
         self.assertEqual(
             (found["CONN_HEALTH_CHECKS"], found["ATOMIC_REQUESTS"], found["DISABLE_SERVER_SIDE_CURSORS"]),
@@ -48,7 +54,12 @@ class DatabaseTests(SimpleTestCase):
         )
 
     def test_the_pool(self) -> None:
-        sizes = {"DB_ENGINE": "postgresql", "DB_POOL_MIN_SIZE": "2", "DB_POOL_MAX_SIZE": "8", "DB_POOL_TIMEOUT": "2.5"}
+        sizes = {
+            "DB_ENGINE": "postgresql",
+            "DB_POOL_MIN_SIZE": "2",
+            "DB_POOL_MAX_SIZE": "8",
+            "DB_POOL_TIMEOUT": "2.5",
+        }
         self.assertNotIn("OPTIONS", database(sizes, self.FOLDER))
         pool = database({**sizes, "DB_POOL_ENABLED": "true"}, self.FOLDER)["OPTIONS"]["pool"]
         self.assertEqual(pool, {"min_size": 2, "max_size": 8, "timeout": 2.5})
@@ -56,7 +67,11 @@ class DatabaseTests(SimpleTestCase):
         self.assertIs(database(alone, self.FOLDER)["OPTIONS"]["pool"], True)
 
     def test_what_is_wrong_is_named(self) -> None:
-        for wrong in ({"DB_CONN_MAX_AGE": "soon"}, {"DB_CONN_HEALTH_CHECKS": "perhaps"}, {"DB_ENGINE": "oracle"}):
+        for wrong in (
+            {"DB_CONN_MAX_AGE": "soon"},
+            {"DB_CONN_HEALTH_CHECKS": "perhaps"},
+            {"DB_ENGINE": "oracle"},
+        ):
             with self.subTest(wrong=wrong), self.assertRaisesRegex(ImproperlyConfigured, next(iter(wrong))):
                 database({"DB_ENGINE": "postgresql", **wrong}, self.FOLDER)
 

@@ -30,7 +30,24 @@ class GeventPoolSpec(PoolSpec):
         return {**settings, "ENGINE": engine, "OPTIONS": options}
 
     def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
+        if database.engine != "postgres":
+            return "django-db-geventpool is PostgreSQL's alone: it has no backend for MySQL and MariaDB"
         return None
 
     def bounds(self, demand: Demand) -> PoolBounds:
-        raise NotImplementedError
+        """Whoever finds the pool below `max_conns` opens a connection, and counts only once it is open: requests
+        that arrive meanwhile open theirs too. What comes back beyond `reuse_conns` is closed.
+        """
+        kept = min(demand.requests, self.reuse_conns or self.max_conns)
+        if demand.requests <= self.max_conns:
+            words = f"{demand.requests} {demand.noun} at once"
+        else:
+            words = f"{demand.requests} {demand.noun} at once while they connect (max_conns {self.max_conns} later)"
+        return PoolBounds(
+            least=1,
+            most=demand.requests,
+            kept_least=1,
+            kept=kept,
+            opened=None if kept < demand.requests else demand.requests,
+            words=words,
+        )

@@ -35,6 +35,16 @@ class QueuePoolSpec(PoolSpec):
             "pre_ping": self.pre_ping,
         }
 
+    def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
+        threads, room = server.threads_per_process, self.pool_size + self.max_overflow
+        unlimited = self.pool_size == 0 or self.max_overflow == -1
+        if conn_max_age == 0 or threads is None or unlimited or threads <= room:
+            return None
+        return (
+            f"with conn_max_age other than 0 each of {threads} threads keeps its connection, and pool_size + "
+            f"max_overflow have room for {room}: the others' queries are a TimeoutError after {self.timeout:g} s"
+        )
+
     def bounds(self, demand: Demand) -> PoolBounds:
         """QueuePool opens a connection only when it has none to hand out, and never one ahead of need."""
         unlimited = self.pool_size == 0 or self.max_overflow == -1
@@ -69,9 +79,6 @@ class DjDbConnPoolSpec(QueuePoolSpec):
         options = {name.upper(): value for name, value in self.parameters.items()}
         return {**settings, "ENGINE": engine, "POOL_OPTIONS": options}
 
-    def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
-        return None
-
 
 class PostgresPool2Spec(QueuePoolSpec):
     """django-postgrespool2, with its own defaults. One pool a process, told by `DATABASE_POOL_ARGS`."""
@@ -93,4 +100,6 @@ class PostgresPool2Spec(QueuePoolSpec):
         return {"DATABASE_POOL_ARGS": self.parameters}
 
     def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
-        return None
+        if database.driver != "psycopg2":
+            return "django-postgrespool2 is written for psycopg2: with another driver its backend cannot be imported"
+        return super().why_impossible(database, server, conn_max_age)
