@@ -6,6 +6,7 @@ value, which may be a secret.
 """
 
 import argparse
+import math
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -57,8 +58,9 @@ def read_deployment(path: Path) -> Deployment:
     matrix = MatrixFile(
         name="deployment",
         load=LoadSpec(users=clients, keep_alive=False),
-        databases={"deployment": database},
-        servers={"deployment": server},
+        blocks=1,
+        databases={database.engine: database},
+        servers={server.kind: server},
         connections={"deployment": connection},
         matrix={"connection": ["deployment"]},
     )
@@ -172,9 +174,12 @@ def _whole(text: str) -> int:
 
 def _seconds(text: str) -> str:
     try:
-        return write_duration(float(text))
+        seconds = float(text)
     except ValueError:
-        raise ValueError("a number of seconds") from None
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise ValueError("a number of seconds above 0")
+    return write_duration(seconds)
 
 
 def _age(text: str) -> int | None:

@@ -32,7 +32,7 @@ def test_parameters(axis: str, expected: Parameter | None) -> None:
 def test_parameters_replace_and_validate() -> None:
     spec = ConnectionSpec.model_validate(pool(min_size=2, timeout="3s"))
     changed = with_parameters(spec, {("pool", "max_size"): 8, ("conn_health_checks",): True})
-    assert changed.pool is not None
+    assert isinstance(changed.pool, NativePoolSpec)
     assert (changed.pool.min_size, changed.pool.max_size, changed.pool.timeout) == (2, 8, 3.0)
     assert changed.conn_health_checks
     assert with_parameters(spec, {}) is spec
