@@ -229,12 +229,18 @@ class Attempt:
         settings = django_database(cell.database, cell.connection, account, stage.prepared.database.service.address)
         address = stage.provider.free_address()
         overlay = make_overlay(
-            stage.app, settings, address.host, cell.load.timing, Process.of(cell.database, cell.connection)
+            stage.app,
+            settings,
+            address.host,
+            cell.load.timing,
+            Process.of(cell.database, cell.connection),
+            query_at_import=cell.server.opens_before_fork,
         )
         launch = Launch(
             bin=stage.environments[cell.environment].bin,
             project=stage.app.folder,
             wsgi=stage.app.description.wsgi,
+            asgi=stage.app.description.asgi,
             address=address,
             access_log=self._log("access"),
             scratch=self._scratch(f"{account.database}-{address.port}"),

@@ -59,11 +59,12 @@ def serving(
     shop, provider = load_app("shop"), NativeProvider()
     try:
         address = provider.free_address()
-        overlay = make_overlay(shop, database, address.host, timing)
+        overlay = make_overlay(shop, database, address.host, timing, query_at_import=spec.opens_before_fork)
         launch = Launch(
             bin=build_environment(environment).bin,
             project=shop.folder,
             wsgi=shop.description.wsgi,
+            asgi=shop.description.asgi,
             address=address,
             access_log=folder / "access.log",
             scratch=provider.private_folder("scratch"),

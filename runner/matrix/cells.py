@@ -56,8 +56,10 @@ class Prediction:
     `min` and `max` bound the peak under load; `max` None is "without bound", and `formula` then names what
     bounds it. `opened_per_request` is None where connections are reused, so that it depends on how long the
     load lasts. `opened_max` bounds the connections opened altogether, None without bound. `lingering_*` bound
-    what is left after the idle time. `refusals` says that the cell may want more than the database lets in:
-    refused connections and failed requests are then part of the prediction.
+    what is left after the idle time. `opened_more_per_request` is what the replacing of workers adds to
+    `opened_max` for each request. `refusals` says that the cell may want more than the database lets in: refused
+    connections and failed requests are then part of the prediction. `broken` says why the stack cannot work,
+    whatever it is seen to do; empty where it can.
     """
 
     min: int
@@ -68,3 +70,5 @@ class Prediction:
     lingering_min: int
     lingering_max: int | None
     refusals: bool = False
+    opened_more_per_request: float = 0.0
+    broken: str = ""

@@ -12,6 +12,7 @@ from runner.matrix.cells import Cell, Prediction
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.drivers import DRIVERS
 from runner.stacks.pools import Demand, PoolSpec
+from runner.stacks.servers.base import Context
 from runner.stacks.servers.gunicorn import GunicornSpec
 
 # superuser_reserved_connections, PostgreSQL's default. MySQL's extra one comes on top of max_connections.
@@ -32,15 +33,20 @@ def predict(cell: Cell, checks: int = CHECKING_CLIENTS) -> Prediction:
     `checks` is how many requests of the harness's own touch the database before the load, each on a client
     connection of its own: under gevent they leave connections behind.
     """
+    at = _Situation.of(cell)
     if cell.connection.pool is not None:
-        prediction = _pooled(_Situation.of(cell), cell.connection.pool, persistent=cell.connection.conn_max_age != 0)
+        prediction = _pooled(at, cell.connection.pool, persistent=cell.connection.conn_max_age != 0)
     elif cell.connection.conn_max_age == 0:
-        prediction = _per_request(_Situation.of(cell), blocking=_blocks(cell))
-    elif cell.server.threads_per_process is None:
-        prediction = _kept_by_greenlets(_Situation.of(cell), checks)
+        prediction = _per_request(at, blocking=_blocks(cell))
+    elif cell.server.threads_per_process is not None:
+        prediction = _kept_by_threads(at, cell.server.threads_per_process)
+    elif at.context == "client" and at.kept_alive:
+        prediction = _kept_by_clients(at, checks)
     else:
-        prediction = _kept_by_threads(_Situation.of(cell), cell.server.threads_per_process)
-    return _within(_closed_when_idle(prediction, cell), usable_connections(cell.database))
+        prediction = _kept_by_nobody("greenlet" if cell.server.cooperative else "thread")
+    for further in (_with_start, _closed_when_idle, _with_replaced_workers, _with_fork, _with_late_patch):
+        prediction = further(prediction, cell)
+    return _within(prediction, usable_connections(cell.database))
 
 
 def usable_connections(database: DatabaseSpec) -> int:
@@ -57,12 +63,18 @@ def as_predicted(
     """
     outside = [
         _outside("peak", peak, prediction.min, prediction.max),
-        _outside("opened", opened, 0, prediction.opened_max),
+        _outside("opened", opened, 0, _most_opened(prediction, database_requests)),
         _outside("lingering", lingering, prediction.lingering_min, prediction.lingering_max),
         _outside_per_request(prediction, opened, database_requests),
     ]
     words = [text for text in outside if text]
     return not words, "; ".join(words) or "as predicted"
+
+
+def _most_opened(prediction: Prediction, requests: int) -> int | None:
+    if prediction.opened_max is None:
+        return None
+    return prediction.opened_max + math.ceil(prediction.opened_more_per_request * requests)
 
 
 def _outside(name: str, value: int, least: int, most: int | None) -> str:
@@ -88,8 +100,9 @@ class _Situation:
     """What bounds the requests that are in an app server at once."""
 
     processes: int
-    #: Requests at once in one process: its threads, or the clients that a gevent worker takes.
-    room: int
+    context: Context
+    #: Requests at once in one process: its threads, or the clients that it takes; None where nothing limits them.
+    room: int | None
     room_words: str
     users: int
     kept_alive: bool
@@ -97,36 +110,56 @@ class _Situation:
     generations: int
     #: How long the attempt's counted part lasts.
     seconds: float
+    #: How many client connections one user may need: more than one where an idle client is dropped.
+    returns: int
 
     @classmethod
     def of(cls, cell: Cell) -> "_Situation":
-        processes, threads = cell.server.process_count, cell.server.threads_per_process
-        room = threads or cell.server.client_limit or 1
+        server = cell.server
+        processes, threads = server.process_count, server.threads_per_process
+        room = threads or server.client_limit
         words = _count(processes, "process", "processes")
-        if threads is None:
+        if threads is None and room is not None:
             words += f" × {_count(room, 'client', 'clients')} = {processes * room}"
-        elif threads > 1:
-            words += f" × {threads} threads = {processes * room}"
-        return cls(processes, room, words, cell.load.users, cell.client_keep_alive, _generations(cell), _seconds(cell))
+        elif threads is not None and threads > 1:
+            words += f" × {threads} threads = {processes * threads}"
+        return cls(
+            processes=processes,
+            context=server.context,
+            room=room,
+            room_words=words,
+            users=cell.load.users,
+            kept_alive=cell.client_keep_alive,
+            generations=_generations(cell),
+            seconds=_seconds(cell),
+            returns=_returns(cell),
+        )
 
     @property
-    def places(self) -> int:
-        return self.processes * self.room
+    def places(self) -> float:
+        return math.inf if self.room is None else self.processes * self.room
 
     @property
     def requests(self) -> int:
         """Requests at once as the connections see them.
 
         A client has its answer before Django closes the connection. Kept alive it waits for that, since its
-        next request is read only afterwards; on a new client connection it may be served elsewhere meanwhile.
+        next request is read only afterwards; on a new client connection it may be served elsewhere meanwhile, and
+        so it may under ASGI, where each request is a task of its own.
         """
-        return self.users if self.kept_alive else 2 * self.users
+        return self.users if self._waits_for_closing else 2 * self.users
+
+    @property
+    def _waits_for_closing(self) -> bool:
+        return self.kept_alive and self.context != "request"
 
     @property
     def requests_words(self) -> str:
         clients = _count(self.users, "client", "clients")
         return (
-            clients if self.kept_alive else f"{clients} × 2 (the last request's may still be closing) = {self.requests}"
+            clients
+            if self._waits_for_closing
+            else f"{clients} × 2 (the last request's may still be closing) = {self.requests}"
         )
 
     @property
@@ -156,13 +189,21 @@ def _generations(cell: Cell) -> int:
     return 1 if age is None or age == 0 or age > seconds else 1 + math.ceil(seconds / age)
 
 
+def _returns(cell: Cell) -> int:
+    """In the closed model a user has no pause; in the open one each may be the one that is not needed for a while."""
+    keep_alive = cell.server.keep_alive_seconds
+    if cell.load.model == "closed" or not keep_alive:
+        return 1
+    return 1 + math.floor(cell.load.count / keep_alive)
+
+
 def _blocks(cell: Cell) -> bool:
     green = isinstance(cell.server, GunicornSpec) and cell.server.psycogreen
     return cell.server.cooperative and not DRIVERS[cell.database.driver].yields and not green
 
 
 def _per_request(at: _Situation, *, blocking: bool) -> Prediction:
-    most = min(at.places, at.requests)
+    most = int(min(at.places, at.requests))
     formula = f"{at.room_words if at.places <= at.requests else at.requests_words}, only while a request lasts"
     if blocking:
         # A worker goes on to another greenlet only where one waits for its client, as with a long answer.
@@ -184,29 +225,34 @@ def _kept_by_threads(at: _Situation, threads: int) -> Prediction:
     each = "each thread keeps its own" if threads > 1 else "each keeps its own"
     return Prediction(
         min=least,
-        max=at.places,
+        max=at.processes * threads,
         formula=f"{at.room_words}, {each}{at.idle_workers}",
         opened_per_request=None,
-        opened_max=at.places * at.generations,
+        opened_max=at.processes * threads * at.generations,
         lingering_min=least if at.generations == 1 else 0,
-        lingering_max=at.places,
+        lingering_max=at.processes * threads,
     )
 
 
-def _kept_by_greenlets(at: _Situation, checks: int) -> Prediction:
-    """A greenlet lives as long as its client connection; what it leaves waits for garbage collection."""
-    if not at.kept_alive:
-        return Prediction(
-            min=1,
-            max=None,
-            formula="without bound: each request's greenlet leaves a connection until garbage collection",
-            opened_per_request=1.0,
-            opened_max=None,
-            lingering_min=0,
-            lingering_max=None,
-        )
-    clients = min(at.users, at.places)
+def _kept_by_nobody(whose: str) -> Prediction:
+    """Nothing comes back to the connection of a greenlet or thread that lived for one request."""
+    return Prediction(
+        min=1,
+        max=None,
+        formula=f"without bound: each request's {whose} leaves a connection until garbage collection",
+        opened_per_request=1.0,
+        opened_max=None,
+        lingering_min=0,
+        lingering_max=None,
+    )
+
+
+def _kept_by_clients(at: _Situation, checks: int) -> Prediction:
+    """A greenlet or thread lives as long as its client connection; what it leaves waits for garbage collection."""
+    clients = int(min(at.users, at.places)) * at.returns
     words = _count(at.users, "client", "clients") + " kept alive" if at.users <= at.places else at.room_words
+    if at.returns > 1:
+        words += f" × {at.returns} (an idle one is dropped, and its connection waits for garbage collection)"
     left = f" + {checks} that the harness's checks may leave" if checks else ""
     return Prediction(
         min=1,
@@ -214,7 +260,7 @@ def _kept_by_greenlets(at: _Situation, checks: int) -> Prediction:
         formula=f"{words}, each keeps its own{left}",
         opened_per_request=None,
         opened_max=clients * at.generations + checks,
-        # gunicorn drops clients after 2 s without a request, and their connections go with them.
+        # Clients leave when the load ends, or are dropped when idle, and their connections may go with them.
         lingering_min=0,
         lingering_max=clients + checks,
     )
@@ -222,8 +268,9 @@ def _kept_by_greenlets(at: _Situation, checks: int) -> Prediction:
 
 def _pooled(at: _Situation, pool: PoolSpec, *, persistent: bool) -> Prediction:
     """Every process has a pool of its own, filled by the requests that are in it at once."""
-    noun = "requests" if at.requests < at.room else "threads"
-    one = pool.bounds(Demand(min(at.room, at.requests), noun, at.seconds, persistent))
+    few = at.room is None or at.requests < at.room
+    at_once = at.requests if at.room is None else min(at.room, at.requests)
+    one = pool.bounds(Demand(at_once, "requests" if few else "threads", at.seconds, persistent))
     least, most, kept = at.touched * one.least, at.processes * one.most, at.processes * one.kept
     return Prediction(
         min=least,
@@ -250,6 +297,99 @@ def _closed_when_idle(prediction: Prediction, cell: Cell) -> Prediction:
         lingering_min=0,
         lingering_max=0 if gone else prediction.lingering_max,
         formula=f"{prediction.formula}; the database closes what is idle for {limit:g} s",
+    )
+
+
+def _with_start(prediction: Prediction, cell: Cell) -> Prediction:
+    """What the server opens before it serves, and closes again."""
+    more = cell.server.opened_at_start
+    if not more or cell.connection.pool is not None or prediction.opened_max is None:
+        return prediction
+    words = f"{prediction.formula}; {more} more opened and closed at the start"
+    return replace(prediction, opened_max=prediction.opened_max + more, formula=words)
+
+
+def _with_replaced_workers(prediction: Prediction, cell: Cell) -> Prediction:
+    """A worker that is replaced takes its connections along, and the next one opens its own.
+
+    At any moment some workers may be new. The harness's own requests count too, so that each worker may be
+    replaced once more than the load makes it.
+    """
+    requests = cell.server.requests_per_worker
+    if requests is None and not cell.server.kills_slow_requests:
+        return prediction
+    if requests is not None:
+        words = f"; a worker is replaced after {requests} requests or more, and its connections with it"
+    else:
+        words = "; a request that takes too long costs its worker its life, and its connections theirs"
+    known = requests is not None and prediction.opened_max is not None and prediction.max is not None
+    each = math.ceil((prediction.max or 0) / cell.server.process_count)
+    return replace(
+        prediction,
+        min=min(1, prediction.min),
+        formula=prediction.formula + words,
+        opened_max=2 * prediction.opened_max if known and prediction.opened_max is not None else None,
+        opened_more_per_request=each / requests if known and requests is not None else 0.0,
+        lingering_min=0,
+    )
+
+
+def _with_fork(prediction: Prediction, cell: Cell) -> Prediction:
+    """What the app has opened before the fork belongs to all workers at once.
+
+    A connection is the main thread's, and only where that serves requests do workers take each other's answers for
+    their own.
+    """
+    if not cell.server.opens_before_fork:
+        return prediction
+    workers = _count(cell.server.process_count, "process", "processes")
+    pool = cell.connection.pool
+    if pool is not None:
+        return _pool_of_all(prediction, pool.bounds(Demand(1, "request", _seconds(cell))).most, workers, pool)
+    shared = cell.connection.conn_max_age != 0 and cell.server.serves_in_main_thread
+    words = f"; one more opened before the fork{f' and shared by {workers}' if shared else ''}"
+    return replace(
+        prediction,
+        min=0 if shared else prediction.min,
+        max=None if prediction.max is None else prediction.max + 1,
+        formula=prediction.formula + words,
+        opened_max=None if prediction.opened_max is None else prediction.opened_max + 1,
+        lingering_min=0 if shared else prediction.lingering_min,
+        lingering_max=None if prediction.lingering_max is None else prediction.lingering_max + 1,
+        broken="a connection was opened before the fork" if shared else "",
+    )
+
+
+def _pool_of_all(prediction: Prediction, opened: int, workers: str, pool: PoolSpec) -> Prediction:
+    """A pool's own threads do not live on in a fork: one that needs them can neither grow nor mend itself there."""
+    more = 0 if pool.opens_in_threads else prediction.max
+    most = None if more is None else opened + more
+    return replace(
+        prediction,
+        min=0,
+        max=most,
+        formula=f"{opened} in a pool opened before the fork, shared by {workers} which take each other's answers",
+        opened_max=most if pool.opens_in_threads else None,
+        lingering_min=0,
+        lingering_max=most,
+        broken="the pool was opened before the fork",
+    )
+
+
+def _with_late_patch(prediction: Prediction, cell: Cell) -> Prediction:
+    """Django has then stored its connections by real thread, and refuses them to each greenlet but the first."""
+    if not cell.server.patched_too_late:
+        return prediction
+    return replace(
+        prediction,
+        min=0,
+        formula="any number, since nearly every request fails: greenlets came after Django was imported",
+        opened_per_request=None,
+        opened_max=None,
+        opened_more_per_request=0.0,
+        lingering_min=0,
+        lingering_max=prediction.max,
+        broken="Django was imported before its threads were made greenlets",
     )
 
 

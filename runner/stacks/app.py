@@ -21,6 +21,7 @@ from runner.stacks.servers.base import PROBE_QUERY
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAY = Path(__file__).parent / "overlay"
+QUERY_AT_IMPORT = "connbench_query_at_import.QueryAtImport"
 MASK = "********"
 
 #: What an app says with each answer of the time it took: nothing, how long, and on what.
@@ -55,6 +56,7 @@ class AppDescription(Strict):
 
     settings: str
     wsgi: str
+    asgi: str = ""
     setup: Sequence[Sequence[str]]
     ready: str
     checks: Sequence[Check]
@@ -140,7 +142,13 @@ class Overlay:
 
 
 def make_overlay(
-    app: App, database: Mapping[str, Any], host: str, timing: Timing = "full", process: Process | None = None
+    app: App,
+    database: Mapping[str, Any],
+    host: str,
+    timing: Timing = "full",
+    process: Process | None = None,
+    *,
+    query_at_import: bool = False,
 ) -> Overlay:
     """What an app process needs to run under the overlay with this `DATABASES["default"]`."""
     token = secrets.token_hex(16)
@@ -149,6 +157,7 @@ def make_overlay(
         "databases": {"default": database},
         "allowed_hosts": [host],
         "middleware": ["connbench_timing.TimingMiddleware"],
+        "apps": [QUERY_AT_IMPORT] if query_at_import else [],
         "token": token,
         "probe": PROBE_QUERY,
         "timing": timing,

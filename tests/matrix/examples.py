@@ -19,6 +19,11 @@ GTHREAD = {"kind": "gunicorn", "worker_class": "gthread", "workers": 4, "threads
 GEVENT = {"kind": "gunicorn", "worker_class": "gevent", "workers": 2, "worker_connections": 100}
 UWSGI = {"kind": "uwsgi", "processes": 4, "threads": 4}
 
+EVENTLET = {"kind": "gunicorn", "worker_class": "eventlet", "workers": 2}
+UVICORN = {"kind": "uvicorn", "workers": 2}
+RUNSERVER = {"kind": "runserver"}
+UWSGI_GEVENT = {"kind": "uwsgi", "processes": 2, "gevent": 20}
+
 POSTGRES = {"engine": "postgres"}
 PSYCOPG2 = {"engine": "postgres", "driver": "psycopg2"}
 MYSQL = {"engine": "mysql"}

@@ -8,13 +8,17 @@ from hypothesis import strategies as st
 from runner.matrix.cells import Prediction
 from runner.matrix.prediction import as_predicted, predict, usable_connections
 from tests.matrix.examples import (
+    EVENTLET,
     GEVENT,
     GTHREAD,
     MYSQL,
     POSTGRES,
     PSYCOPG2,
+    RUNSERVER,
     SYNC,
+    UVICORN,
     UWSGI,
+    UWSGI_GEVENT,
     age,
     make_cell,
     pool,
@@ -80,6 +84,120 @@ def test_measured_gthread_with_idle_worker() -> None:
     prediction = predicted(POSTGRES, GTHREAD, age(60), users=64)
     assert (prediction.min, prediction.max) == (1, 16)
     assert as_predicted(prediction, 11, 11, 5000, 11)[0]
+
+
+def test_measured_runserver() -> None:
+    """Eight clients with CONN_MAX_AGE 60: kept alive 8, otherwise up to the database's limit, without threads 1."""
+    kept = predicted(POSTGRES, RUNSERVER, age(60), users=8)
+    assert (kept.max, kept.opened_max) == (8, 9), "one more for its look at the migrations"
+    assert as_predicted(kept, peak=8, opened=9, database_requests=900, lingering=8)[0]
+    leaking = predicted({**POSTGRES, "max_connections": 100}, RUNSERVER, age(60), users=8, **NO_KEEP_ALIVE)
+    assert (leaking.max, leaking.refusals) == (None, True)
+    assert as_predicted(leaking, peak=95, opened=300, database_requests=900, lingering=60)[0]
+    alone = predicted(POSTGRES, {**RUNSERVER, "threading": False}, age(60), users=8)
+    assert (alone.min, alone.max, alone.opened_max) == (1, 1, 2)
+    assert as_predicted(alone, peak=1, opened=2, database_requests=900, lingering=1)[0]
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_under_asgi_nothing_comes_back_to_a_kept_connection(keep_alive: bool) -> None:
+    kept = predicted(POSTGRES, UVICORN, age(60), users=8, keep_alive=keep_alive)
+    assert (kept.min, kept.max, kept.opened_per_request, kept.refusals) == (1, None, 1.0, True)
+    assert kept.formula.startswith("without bound: each request's thread leaves a connection until garbage collection")
+    assert as_predicted(kept, peak=63, opened=170, database_requests=170, lingering=63)[0]
+
+
+def test_under_asgi_a_pool_bounds_what_requests_would_open() -> None:
+    capped = predicted(POSTGRES, UVICORN, pool(min_size=2, max_size=4), users=8)
+    assert (capped.min, capped.max, capped.opened_max) == (2, 8, 8)
+    assert as_predicted(capped, peak=7, opened=7, database_requests=300, lingering=7)[0]
+
+
+@pytest.mark.parametrize("server", [EVENTLET, GEVENT])
+def test_an_idle_client_that_is_dropped_comes_back_with_a_new_greenlet(server: dict[str, Any]) -> None:
+    open_load = {"model": "open", "rate": 20.0, "users": 8, "count": "6s"}
+    assert predicted(POSTGRES, server, age(60), users=8, count="6s").max == 8
+    dropped = predicted(POSTGRES, server, age(60), **open_load)
+    assert (dropped.max, dropped.opened_max) == (32, 32)
+    assert "8 clients kept alive × 4 (an idle one is dropped" in dropped.formula
+    assert predicted(POSTGRES, {**server, "keep_alive": 10}, age(60), **open_load).max == 8
+
+
+def test_without_keep_alive_on_the_servers_side_greenlets_pile_up_too() -> None:
+    assert predicted(POSTGRES, {**GEVENT, "keep_alive": 0}, age(60)).max is None
+
+
+@pytest.mark.parametrize(
+    ("server", "seconds", "opened_max"),
+    [
+        ({**SYNC, "workers": 2, "max_requests": 20}, 60, 4),
+        ({**UWSGI, "processes": 2, "max_requests": 20}, 60, 16),
+    ],
+)
+def test_replaced_workers_open_their_connections_again(server: dict[str, Any], seconds: int, opened_max: int) -> None:
+    prediction = predicted(POSTGRES, server, age(seconds), users=64)
+    assert (prediction.min, prediction.lingering_min) == (1, 0)
+    assert prediction.opened_max == opened_max
+    threads = opened_max / 4
+    assert prediction.opened_more_per_request == pytest.approx(threads / 20)
+    assert "a worker is replaced after 20 requests or more" in prediction.formula
+    most = opened_max + round(threads / 20 * 1000)
+    assert as_predicted(prediction, peak=2, opened=most, database_requests=1000, lingering=0)[0]
+    assert not as_predicted(prediction, peak=2, opened=most + 1, database_requests=1000, lingering=0)[0]
+
+
+def test_a_connection_for_each_request_is_one_whatever_becomes_of_the_worker() -> None:
+    prediction = predicted(POSTGRES, {**SYNC, "max_requests": 20}, age(0))
+    assert (prediction.opened_per_request, prediction.opened_max) == (1.0, None)
+
+
+def test_harakiri_may_cost_any_number_of_connections() -> None:
+    prediction = predicted(POSTGRES, {**UWSGI, "harakiri": 5}, age(60), users=64)
+    assert (prediction.min, prediction.opened_max, prediction.lingering_min) == (1, None, 0)
+    assert "costs its worker its life" in prediction.formula
+
+
+# --- stacks that cannot work ---
+
+PRELOADED = {"preload": True, "query_at_import": True}
+
+
+@pytest.mark.parametrize(
+    ("server", "connection", "most"),
+    [
+        ({**SYNC, **PRELOADED}, pool(min_size=2, max_size=4), 3),
+        ({**GTHREAD, **PRELOADED}, pool(min_size=4, max_size=4), 4),
+        ({**UWSGI, "lazy_apps": False, "query_at_import": True}, pool(min_size=2, max_size=4), 3),
+    ],
+)
+def test_a_pool_that_was_opened_before_the_fork(server: dict[str, Any], connection: dict[str, Any], most: int) -> None:
+    prediction = predicted(POSTGRES, server, connection)
+    assert prediction.broken == "the pool was opened before the fork"
+    assert (prediction.min, prediction.max, prediction.lingering_min) == (0, most, 0)
+
+
+def test_a_connection_that_was_opened_before_the_fork() -> None:
+    shared = predicted(POSTGRES, {**SYNC, **PRELOADED}, age(60))
+    assert shared.broken == "a connection was opened before the fork"
+    assert as_predicted(shared, peak=1, opened=1, database_requests=37, lingering=1)[0]
+    closed = predicted(POSTGRES, {**SYNC, **PRELOADED}, age(0))
+    assert closed.broken == "", "each worker closes it before its first request, and opens its own"
+    threads = predicted(POSTGRES, {**GTHREAD, "workers": 2, **PRELOADED}, age(60), users=8)
+    assert (threads.broken, threads.max) == ("", 9), "threads that serve have connections of their own"
+    assert predicted(POSTGRES, {**SYNC, "preload": True}, pool()).broken == "", "opened by each worker for itself"
+
+
+@pytest.mark.parametrize("server", [{**GEVENT, "preload": True}, {**UWSGI_GEVENT, "early_monkey_patch": False}])
+@pytest.mark.parametrize("connection", [age(0), age(60), pool(min_size=2, max_size=4)])
+def test_greenlets_that_came_after_django(server: dict[str, Any], connection: dict[str, Any]) -> None:
+    prediction = predicted(POSTGRES, server, connection)
+    assert prediction.broken.startswith("Django was imported before")
+    assert (prediction.min, prediction.opened_per_request, prediction.lingering_min) == (0, None, 0)
+
+
+@pytest.mark.parametrize("server", [{**EVENTLET, "preload": True}, UWSGI_GEVENT, {**SYNC, "preload": True}])
+def test_greenlets_that_came_before_django(server: dict[str, Any]) -> None:
+    assert predicted(POSTGRES, server, age(0)).broken == ""
 
 
 # --- each bound, with its formula ---

@@ -140,6 +140,7 @@ def test_the_overlay_carries_everything_in_one_variable() -> None:
         "probe": PROBE_QUERY,
         "timing": "full",
         "process": {"driver": "", "pooled": False, "settings": {}},
+        "apps": [],
     }
     assert overlay.env["DJANGO_SETTINGS_MODULE"] == "connbench_settings"
     overlay_folder, app_folder = overlay.env["PYTHONPATH"].split(":")

@@ -2,13 +2,15 @@
 
 Runs inside the app's environment, where nothing of the runner can be imported. Everything comes from one
 environment variable, CONNBENCH_OVERLAY: a JSON object with `settings` (the app's own module), `databases`,
-`allowed_hosts`, `middleware` (put before the app's own) and `process` (what driver and pool need); `token`, `probe`
-and `timing` are for the timing middleware.
+`allowed_hosts`, `middleware` (put before the app's own), `apps` (put behind them) and `process` (what driver and pool
+need); `token`, `probe` and `timing` are for the timing middleware. `runserver` has no option for its log:
+CONNBENCH_RUNSERVER_LOG names the file.
 """
 
 import importlib
 import json
 import os
+from typing import Any
 
 _overlay = json.loads(os.environ["CONNBENCH_OVERLAY"])
 if _overlay["process"]["driver"] == "pymysql":
@@ -21,3 +23,14 @@ globals().update(_overlay["process"]["settings"])
 DATABASES = {**getattr(_app, "DATABASES", {}), **_overlay["databases"]}
 ALLOWED_HOSTS = _overlay["allowed_hosts"]
 MIDDLEWARE = [*_overlay["middleware"], *getattr(_app, "MIDDLEWARE", [])]
+INSTALLED_APPS = [*getattr(_app, "INSTALLED_APPS", []), *_overlay["apps"]]
+
+if "CONNBENCH_RUNSERVER_LOG" in os.environ:
+    _logging: dict[str, Any] = {"version": 1, "disable_existing_loggers": False, **getattr(_app, "LOGGING", {})}
+    _handler = {"class": "logging.FileHandler", "filename": os.environ["CONNBENCH_RUNSERVER_LOG"]}
+    _logger = {"handlers": ["connbench_access"], "level": "INFO", "propagate": False}
+    LOGGING = {
+        **_logging,
+        "handlers": {**_logging.get("handlers", {}), "connbench_access": _handler},
+        "loggers": {**_logging.get("loggers", {}), "django.server": _logger},
+    }

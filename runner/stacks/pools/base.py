@@ -62,6 +62,11 @@ class PoolSpec(Strict):
         """Settings beside `DATABASES` by which the pool is told."""
         return {}
 
+    @property
+    def opens_in_threads(self) -> bool:
+        """Whether connections are opened by threads of the pool's own."""
+        return False
+
     @abstractmethod
     def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
         """What goes wrong in this company, as tried; None if it works."""

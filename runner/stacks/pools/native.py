@@ -40,6 +40,10 @@ class NativePoolSpec(PoolSpec):
     def packages(self) -> frozenset[str]:
         return frozenset({"psycopg-pool"})
 
+    @property
+    def opens_in_threads(self) -> bool:
+        return True
+
     def database(self, settings: dict[str, Any], driver: str) -> dict[str, Any]:
         # Not dumped: that would write durations as a matrix file does, and the pool wants seconds.
         pool = {name: value for name, value in self if name != "kind" and value is not None}

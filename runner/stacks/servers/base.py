@@ -1,9 +1,11 @@
 """What the runner asks of an application server, whichever it is."""
 
+import signal
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from runner.models import Strict
 from runner.provision.native import Command
@@ -14,14 +16,15 @@ from runner.provision.service import Address
 class Launch:
     """Where and with what a server is to be started.
 
-    `bin` is the folder of the app environment's programs, `project` the folder that holds manage.py, `wsgi` the
-    entry point as `module:attribute`. One line per finished request goes to `access_log`: `<status> <path>`;
-    the harness's own probes are told by `PROBE_QUERY` in theirs.
+    `bin` is the folder of the app environment's programs, `project` the folder that holds manage.py, `wsgi` and
+    `asgi` the entry points as `module:attribute`. One line per finished request goes to `access_log`, with its
+    status and its path, query included: the harness's own probes are told by `PROBE_QUERY` in theirs.
     """
 
     bin: Path
     project: Path
     wsgi: str
+    asgi: str
     address: Address
     access_log: Path
     scratch: Path
@@ -30,6 +33,10 @@ class Launch:
 
 # The harness's own requests carry this, so that the app server's log tells them from the load.
 PROBE_QUERY = "connbench-probe"
+
+
+#: What a kept database connection hangs on: a thread of the server, a client connection, or one request alone.
+Context = Literal["thread", "client", "request"]
 
 
 class ServerSpec(Strict):
@@ -45,17 +52,66 @@ class ServerSpec(Strict):
     @property
     @abstractmethod
     def threads_per_process(self) -> int | None:
-        """Contexts in one process that can each hold a connection; None where every client gets its own."""
+        """Contexts in one process that can each hold a connection; None where every client or request has its own."""
+
+    @property
+    def context(self) -> Context:
+        return "thread" if self.threads_per_process is not None else "client"
 
     @property
     def client_limit(self) -> int | None:
-        """Where every client gets its own context: the most clients of one process; otherwise None."""
+        """Where contexts are no threads: the most of them at once in one process; None without limit."""
         return None
+
+    @property
+    def entry_point(self) -> Literal["wsgi", "asgi"]:
+        """Which of the app's entry points it loads."""
+        return "wsgi"
 
     @property
     def keeps_clients_alive(self) -> bool:
         """Whether a client connection can carry more than one request."""
         return True
+
+    @property
+    def keep_alive_seconds(self) -> float | None:
+        """After how long without a request it drops a client; None where no attempt lasts as long."""
+        return None
+
+    @property
+    def requests_per_worker(self) -> int | None:
+        """After how many requests, at the least, a worker is replaced, its connections with it; None for never."""
+        return None
+
+    @property
+    def kills_slow_requests(self) -> bool:
+        """Whether a request that takes too long costs its worker its life, and its connections theirs."""
+        return False
+
+    @property
+    def opened_at_start(self) -> int:
+        """Connections that the server itself opens before it serves, and closes again."""
+        return 0
+
+    @property
+    def serves_in_main_thread(self) -> bool:
+        """Whether requests run in the thread that has imported the app."""
+        return False
+
+    @property
+    def opens_before_fork(self) -> bool:
+        """Whether the app has queried its database before the fork, so that all workers share what it opened."""
+        return False
+
+    @property
+    def patched_too_late(self) -> bool:
+        """Whether Django was imported before its threads were made greenlets: all greenlets then share one context."""
+        return False
+
+    @property
+    def reload_signal(self) -> signal.Signals | None:
+        """Told to the first process, it replaces the workers in good order; None where there is no such thing."""
+        return None
 
     @property
     def cooperative(self) -> bool:

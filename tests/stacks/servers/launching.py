@@ -1,5 +1,6 @@
 """A launch for tests of what a server is started with."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from runner.provision.service import Address
@@ -9,11 +10,17 @@ LAUNCH = Launch(
     bin=Path("/env/bin"),
     project=Path("/project"),
     wsgi="shop.wsgi:application",
+    asgi="shop.asgi:application",
     address=Address("127.0.0.1", 15001),
     access_log=Path("/logs/access.log"),
     scratch=Path("/scratch"),
     env={"CONNBENCH_OVERLAY": "{}", "DJANGO_SETTINGS_MODULE": "connbench_settings"},
 )
+
+
+def launch_in(folder: Path) -> Launch:
+    """The same with a scratch folder that can be written to."""
+    return replace(LAUNCH, scratch=folder)
 
 
 def options(argv: list[str]) -> dict[str, str]:

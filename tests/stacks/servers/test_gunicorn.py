@@ -1,5 +1,6 @@
 """gunicorn: which parameters make sense, what is started, what it can hold."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,17 @@ def spec(**parameters: Any) -> GunicornSpec:
     [
         ({"threads": 4}, "threads needs worker_class gthread, not sync"),
         ({"worker_class": "gevent", "threads": 4}, "threads needs worker_class gthread, not gevent"),
-        ({"worker_class": "gthread", "worker_connections": 9}, "worker_connections needs worker_class gevent"),
+        (
+            {"worker_class": "gthread", "worker_connections": 9},
+            "worker_connections needs worker_class gevent or eventlet, not gthread",
+        ),
         ({"worker_class": "gthread", "psycogreen": True}, "psycogreen needs worker_class gevent"),
         ({"workers": 0}, "greater than or equal to 1"),
-        ({"worker_class": "tornado"}, "'sync', 'gthread' or 'gevent'"),
+        ({"worker_class": "eventlet", "psycogreen": True}, "psycogreen needs worker_class gevent, not eventlet"),
+        ({"keep_alive": 5}, "keep_alive needs another worker_class than sync"),
+        ({"max_requests_jitter": 5}, "max_requests_jitter needs max_requests"),
+        ({"query_at_import": True}, "query_at_import needs preload: true"),
+        ({"worker_class": "tornado"}, "'sync', 'gthread', 'gevent', 'eventlet' or 'uvicorn'"),
         ({"wokers": 4}, "Extra inputs"),
     ],
 )
@@ -39,6 +47,10 @@ def test_a_parameter_that_would_do_nothing_is_refused(parameters: dict[str, Any]
         ({"worker_class": "gthread", "workers": 2, "threads": 8}, 2, 8, None, True, False, "gunicorn gthread 2 × 8"),
         ({"worker_class": "gevent", "workers": 2}, 2, None, 1000, True, True, "gunicorn gevent 2"),
         ({"worker_class": "gevent", "worker_connections": 9}, 4, None, 9, True, True, "gunicorn gevent 4"),
+        ({"worker_class": "gevent", "keep_alive": 0}, 4, None, 1000, False, True, "gunicorn gevent 4"),
+        ({"worker_class": "eventlet"}, 4, None, 1000, True, True, "gunicorn eventlet 4"),
+        ({"worker_class": "uvicorn", "workers": 2}, 2, None, None, True, False, "gunicorn uvicorn 2"),
+        ({"preload": True}, 4, 1, None, False, False, "gunicorn sync 4 preloaded"),
     ],
 )
 def test_what_it_can_hold(
@@ -77,3 +89,49 @@ def test_only_what_was_asked_for_is_handed_on() -> None:
 def test_psycogreen_comes_as_a_hook() -> None:
     hooks = Path(options(list(spec(worker_class="gevent", psycogreen=True).command(LAUNCH).argv))["config"])
     assert "patch_psycopg()" in hooks.read_text()
+
+
+def test_the_restarts_and_patience_that_were_asked_for() -> None:
+    plain = options(list(spec().command(LAUNCH).argv))
+    assert plain["graceful-timeout"] == "2"
+    assert not {"keep-alive", "max-requests", "max-requests-jitter", "preload"} & set(plain)
+    chosen = spec(
+        worker_class="gthread", keep_alive=7, max_requests=100, max_requests_jitter=10, graceful_timeout=9, preload=True
+    )
+    found = options(list(chosen.command(LAUNCH).argv))
+    assert (found["keep-alive"], found["max-requests"], found["max-requests-jitter"]) == ("7", "100", "10")
+    assert (found["graceful-timeout"], found["preload"]) == ("9", "")
+    assert (chosen.keep_alive_seconds, chosen.requests_per_worker) == (7, 100)
+    assert (spec().keep_alive_seconds, spec().requests_per_worker) == (2, None)
+
+
+def test_uvicorns_worker_gets_the_asgi_entry_point() -> None:
+    command = spec(worker_class="uvicorn").command(LAUNCH)
+    assert command.argv[1] == "shop.asgi:application"
+    assert options(list(command.argv))["worker-class"] == "uvicorn_worker.UvicornWorker"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "needed"),
+    [
+        ({}, {"gunicorn"}),
+        ({"worker_class": "gevent", "psycogreen": True}, {"gunicorn", "gevent", "psycogreen"}),
+        ({"worker_class": "eventlet"}, {"gunicorn", "eventlet"}),
+        ({"worker_class": "uvicorn"}, {"gunicorn", "uvicorn-worker"}),
+    ],
+)
+def test_what_its_environment_must_have(parameters: dict[str, Any], needed: set[str]) -> None:
+    assert spec(**parameters).packages == needed
+
+
+def test_what_a_preloaded_app_shares() -> None:
+    assert not spec(preload=True).opens_before_fork
+    assert spec(preload=True, query_at_import=True).opens_before_fork
+    assert spec(worker_class="gevent", preload=True).patched_too_late
+    assert not spec(worker_class="eventlet", preload=True).patched_too_late, "patched when gunicorn imports the worker"
+    assert spec().serves_in_main_thread
+    assert not spec(worker_class="gthread").serves_in_main_thread
+
+
+def test_it_reloads_on_hup() -> None:
+    assert spec().reload_signal is signal.SIGHUP

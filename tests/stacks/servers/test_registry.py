@@ -5,9 +5,14 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from runner.stacks.servers import SERVERS as KINDS
 from runner.stacks.servers import AnyServerSpec, ServerSpec
 from runner.stacks.servers.base import worker_environment
+from runner.stacks.servers.daphne import DaphneSpec
+from runner.stacks.servers.granian import GranianSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
+from runner.stacks.servers.runserver import RunserverSpec
+from runner.stacks.servers.uvicorn import UvicornSpec
 from runner.stacks.servers.uwsgi import UwsgiSpec
 from tests.stacks.servers.launching import LAUNCH
 
@@ -19,6 +24,10 @@ SERVERS: TypeAdapter[ServerSpec] = TypeAdapter(AnyServerSpec)
     [
         ({"kind": "gunicorn", "workers": 2}, GunicornSpec(workers=2)),
         ({"kind": "uwsgi", "threads": 2}, UwsgiSpec(threads=2)),
+        ({"kind": "runserver", "threading": False}, RunserverSpec(threading=False)),
+        ({"kind": "uvicorn", "workers": 2}, UvicornSpec(workers=2)),
+        ({"kind": "daphne"}, DaphneSpec()),
+        ({"kind": "granian", "interface": "asgi"}, GranianSpec(interface="asgi")),
     ],
 )
 def test_the_kind_decides(written: dict[str, Any], made: ServerSpec) -> None:
@@ -27,14 +36,14 @@ def test_the_kind_decides(written: dict[str, Any], made: ServerSpec) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    [{"workers": 2}, {"kind": "apache"}, {"kind": "gunicorn", "processes": 2}, {"kind": "uwsgi", "workers": 2}],
+    [{"workers": 2}, {"kind": "tomcat"}, {"kind": "gunicorn", "processes": 2}, {"kind": "uwsgi", "workers": 2}],
 )
 def test_what_is_no_server_or_not_this_ones_parameter_is_refused(written: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SERVERS.validate_python(written)
 
 
-@pytest.mark.parametrize("spec", [GunicornSpec(), UwsgiSpec()])
+@pytest.mark.parametrize("spec", [kind() for kind in KINDS])
 def test_specs_are_values(spec: ServerSpec) -> None:
     """They are compared, and never changed."""
     assert SERVERS.validate_json(spec.model_dump_json()) == spec

@@ -1,0 +1,44 @@
+"""daphne, Django's own ASGI server: one process."""
+
+from typing import Literal
+
+from runner.provision.native import Command
+from runner.stacks.servers.base import Context, Launch, ServerSpec, worker_environment
+
+
+class DaphneSpec(ServerSpec):
+    kind: Literal["daphne"] = "daphne"
+
+    @property
+    def packages(self) -> frozenset[str]:
+        return frozenset({"daphne"})
+
+    @property
+    def process_count(self) -> int:
+        return 1
+
+    @property
+    def threads_per_process(self) -> None:
+        return None
+
+    @property
+    def context(self) -> Context:
+        return "request"
+
+    @property
+    def entry_point(self) -> Literal["wsgi", "asgi"]:
+        return "asgi"
+
+    @property
+    def title(self) -> str:
+        return "daphne"
+
+    def command(self, launch: Launch) -> Command:
+        argv = [
+            str(launch.bin / "daphne"),
+            "--bind", launch.address.host,
+            "--port", str(launch.address.port),
+            "--access-log", str(launch.access_log),
+            launch.asgi,
+        ]  # fmt: skip
+        return Command(argv, worker_environment(launch), launch.project)
