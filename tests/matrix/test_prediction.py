@@ -115,7 +115,7 @@ def test_under_asgi_a_pool_bounds_what_requests_would_open() -> None:
 
 @pytest.mark.parametrize("server", [EVENTLET, GEVENT])
 def test_an_idle_client_that_is_dropped_comes_back_with_a_new_greenlet(server: dict[str, Any]) -> None:
-    open_load = {"model": "open", "rate": 20.0, "users": 8, "count": "6s"}
+    open_load: dict[str, Any] = {"model": "open", "rate": 20.0, "users": 8, "count": "6s"}
     assert predicted(POSTGRES, server, age(60), users=8, count="6s").max == 8
     dropped = predicted(POSTGRES, server, age(60), **open_load)
     assert (dropped.max, dropped.opened_max) == (32, 32)
