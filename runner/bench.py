@@ -88,9 +88,9 @@ def has_failed(summary: Summary) -> bool:
 
 def build_environments(cells: Mapping[str, Cell], messages: Console) -> dict[str, AppEnvironment]:
     """The app environments that the cells need, by name; built where they are missing."""
-    names = sorted({cell.environment for cell in cells.values()})
+    wanted = {cell.environment: (cell.locked_environment, cell.versions) for cell in cells.values()}
     with messages.status("building the app's environment (once; uWSGI takes half a minute to compile)"):
-        return {name: build_environment(name) for name in names}
+        return {name: build_environment(*wanted[name]) for name in sorted(wanted)}
 
 
 def run_record(

@@ -1,6 +1,7 @@
 """The command line: one small function a command. Results go to stdout, everything else to stderr."""
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,8 @@ from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
 from runner.bench import Options, bench, has_failed
 from runner.errors import ConnbenchError
+from runner.gate import GateOptions, parse_limit
+from runner.gate import gate as run_gate
 from runner.matrix.deployment import read_deployment, refuse_if_impossible
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
@@ -55,6 +58,12 @@ class Provider(StrEnum):
     native = "native"
 
 
+ProviderOption = Annotated[Provider, typer.Option(help="Where it runs.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Repeats a run's order and traffic.")]
+OutOption = Annotated[Path, typer.Option(help="Where run folders go.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another run measures on this machine.")]
+
+
 class TableFormat(StrEnum):
     text = "text"
     md = "md"
@@ -73,11 +82,11 @@ def run(
     matrix: MatrixOption = DEFAULT_MATRIX,
     blocks: Annotated[int | None, typer.Option(min=1, help="How often each cell is measured.")] = None,
     only: Annotated[str | None, typer.Option(metavar="GLOB", help="Only the cells whose id matches.")] = None,
-    provider: Annotated[Provider, typer.Option(help="Where it runs.")] = Provider.auto,
+    provider: ProviderOption = Provider.auto,
     quick: Annotated[bool, typer.Option("--quick", help="One block, a short count, few windows.")] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="Repeats a run's order and traffic.")] = None,
-    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
-    wait: Annotated[bool, typer.Option("--wait", help="Wait while another run measures on this machine.")] = False,
+    seed: SeedOption = None,
+    out: OutOption = Path("results"),
+    wait: WaitOption = False,
 ) -> None:
     """Measure every cell, print the comparison, write the HTML report."""
     options = Options(
@@ -98,10 +107,41 @@ def run(
 def resume(
     run: RunArgument = LATEST,
     force: Annotated[bool, typer.Option("--force", help="Although matrix, versions or host changed.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait while another run measures on this machine.")] = False,
+    wait: WaitOption = False,
 ) -> None:
     """Finish a run that was interrupted, killed or cut off: whatever groups of cells are missing, nothing else."""
     raise typer.Exit(finish(run, force=force, wait=wait, results=results, messages=messages))
+
+
+@app.command()
+def gate(
+    candidate: Annotated[str, typer.Option(metavar="SPEC", help="key=value[,key=value…]: what is new.")],
+    base: Annotated[str, typer.Option(metavar="SPEC", help="What it is held against.")] = "",
+    both: Annotated[str, typer.Option(metavar="SPEC", help="What holds for both.")] = "",
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    limit: Annotated[str, typer.Option(metavar="SHARE", help="The throughput that may be lost.")] = "5%",
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdict as JUnit XML.")] = None,
+    provider: ProviderOption = Provider.auto,
+    seed: SeedOption = None,
+    out: OutOption = Path("results"),
+    wait: WaitOption = False,
+) -> None:
+    """Measure two variants of a matrix side by side; exit code 1 if the candidate is slower by more than the limit.
+
+    A SPEC names definitions (server=uwsgi), parameters (connection.conn_max_age=60, load.users=32), package versions
+    (django=5.2), the app (app=FOLDER) and its revision (app@HEAD~1). What it leaves open is the first of the matrix.
+    """
+    common = Options(
+        matrix=matrix,
+        out=out,
+        provider=provider.value,
+        seed=seed,
+        wait=wait,
+        command=" ".join(["connbench", *sys.argv[1:]]),
+    )
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    options = GateOptions(common, base, candidate, both, parse_limit(limit), junit, Path(summary) if summary else None)
+    raise typer.Exit(run_gate(options, results, messages))
 
 
 @app.command()

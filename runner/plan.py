@@ -263,3 +263,20 @@ def _planned(block: int, group: _Group, seed: int) -> PlannedGroup:
     random.Random(own_seed).shuffle(order)
     attempts = (PlannedAttempt(block, group.name, cell, 1, place) for place, cell in enumerate(order, start=1))
     return PlannedGroup(block, group.name, group.database_key, own_seed, tuple(attempts))
+
+
+def plan_of_two(base: Cell, candidate: Cell, sampling: SamplingSpec, seed: int, blocks: int, *, apart: bool) -> Plan:
+    """Two cells held against each other: one group a block, their windows in turns as in ABBA.
+
+    `apart`: each has a database server of its own, as where what is in the database may differ. The one that begins
+    changes from block to block.
+    """
+    apart = apart or base.database != candidate.database or not _fit([base, candidate])
+    own = {candidate.id: f"{candidate.database_name}.{candidate.id}"} if apart else {}
+    groups = []
+    for block in range(1, blocks + 1):
+        order = (base, candidate) if block % 2 else (candidate, base)
+        attempts = tuple(PlannedAttempt(block, "gate", cell.id, 1, place) for place, cell in enumerate(order, start=1))
+        own_seed = derive_seed(seed, block)
+        groups.append(PlannedGroup(block, "gate", base.database_name, own_seed, attempts, "ABBA", own))
+    return Plan(seed, False, blocks, {base.id: base, candidate.id: candidate}, sampling, tuple(groups))

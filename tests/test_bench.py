@@ -99,7 +99,7 @@ def _nothing_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     site = tmp_path / "env" / "lib" / "python3" / "site-packages"
     site.mkdir(parents=True)
     monkeypatch.setattr(benching, "Run", FakeRun)
-    monkeypatch.setattr(benching, "build_environment", lambda name: AppEnvironment(name, tmp_path / "env"))
+    monkeypatch.setattr(benching, "build_environment", lambda name, versions: AppEnvironment(name, tmp_path / "env"))
     monkeypatch.setattr(doctor, "require_programs", lambda engines: None)
 
 

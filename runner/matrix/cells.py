@@ -1,13 +1,13 @@
 """A cell: one combination of axis values, resolved to the parameters of each thing in its stack."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.matrix.spec import LoadSpec
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
-from runner.stacks.packages import environment_with
+from runner.stacks.packages import environment_name, environment_with
 from runner.stacks.servers import AnyServerSpec
 
 
@@ -26,10 +26,17 @@ class Cell:
     connection: ConnectionSpec
     load: LoadSpec
     reference: str | None
+    #: Packages that are to have another version than the locked one.
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> str:
-        """The locked set of packages that the app runs in: the first that has what each part needs."""
+        """The name of the environment that the app runs in."""
+        return environment_name(self.locked_environment, self.versions)
+
+    @property
+    def locked_environment(self) -> str:
+        """The locked set of packages that it is made of: the first that has what each part needs."""
         found = environment_with(self.database.packages | self.server.packages | self.connection.packages)
         assert found is not None, "a rule skips cells that no environment fits"
         return found

@@ -78,7 +78,11 @@ class App:
 
 def load_app(name: str) -> App:
     """Reads `apps/<name>/app.yaml`."""
-    folder = ROOT / "apps" / name
+    return read_app(name, ROOT / "apps" / name)
+
+
+def read_app(name: str, folder: Path) -> App:
+    """The app in a folder, by its app.yaml; UsageError, with the place, where that is wrong."""
     path = folder / "app.yaml"
     try:
         raw = YAML(typ="safe").load(path)

@@ -99,6 +99,22 @@ def test_two_at_once_build_once(lock: Path, builder: Builder) -> None:
     assert len(builder.commands) == 2
 
 
+def test_other_versions_are_resolved_around_the_lock_once(lock: Path, builder: Builder) -> None:
+    (lock.parents[1] / "pyproject.toml").write_text('[dependency-groups]\napp-some = ["psycopg[binary,pool]>=3.2"]\n')
+    versions = {"psycopg": "3.2.9", "django": "5.1"}
+    built = build_environment("some", versions)
+    compile_, _, sync = builder.taken()
+    assert compile_[1:3] == ["pip", "compile"]
+    overrides = Path(compile_[compile_.index("--override") + 1])
+    assert overrides.read_text().splitlines() == ["psycopg[binary,pool]==3.2.9", "django==5.1.*"]
+    assert built.name == "some+django-5.1+psycopg-3.2.9"
+    assert "--require-hashes" in sync
+    assert Path(sync[-1]).read_text() == LOCK, "begun with what is locked"
+    assert build_environment("some", versions) == built
+    assert builder.taken() == []
+    assert build_environment("some").folder != built.folder
+
+
 @pytest.mark.server
 def test_a_broken_lock_is_refused_by_uv_itself(lock: Path) -> None:
     for name in ("scripts", ".connbench"):
