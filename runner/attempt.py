@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +17,16 @@ from runner.evidence import Aftermath, Evidence, Stretch
 from runner.load.generator import Driven, LoadGenerator, locustfile_of
 from runner.load.records import read_records
 from runner.matrix.cells import Cell
+from runner.phased import PhaseRun
 from runner.plan import PlannedAttempt
 from runner.preparation import Prepared
-from runner.provision.native import NativeProvider, NativeService
+from runner.provision.native import LOOPBACK, Command, NativeProvider, NativeService
 from runner.provision.service import Service
 from runner.recording import basic_record, measured_record
 from runner.results.schema import AttemptRecord, Phase, Verdict
 from runner.results.store import RunFolder, now_utc, writing
 from runner.sampling.host import HostSampler, host_frame, read_kernel_counters
-from runner.stacks.app import ROOT, App, Process, django_database, make_overlay
+from runner.stacks.app import ROOT, App, Overlay, Process, django_database, make_overlay
 from runner.stacks.databases.base import Account
 from runner.stacks.environment import AppEnvironment
 from runner.stacks.servers.base import PROBE_QUERY, Launch
@@ -87,7 +88,7 @@ class Attempt:
 
     def up(self) -> None:
         """A database of its own, the app server, the load generator; returns when all three are ready."""
-        with self._phase("up"):
+        with self.phase("up"):
             planned = self.evidence.planned
             self.stage.folder.event("started", cell=self.cell.id, block=planned.block, attempt=planned.attempt)
             # The order tells cells apart whose ids differ in what a database name cannot show.
@@ -96,50 +97,55 @@ class Attempt:
                 self._account = self.stage.prepared.database.create_from_template(name)
             self.stage.prepared.sampler.watch(self._account.database)
             self._go_on_unless_stopping()
+            if not self.cell.serves:
+                return
             # Locust's imports and Django's run at the same time.
             self._generator = LoadGenerator(
-                self.stage.provider, f"load of {self.cell.id}", self._folder / "requests.raw", self._log("load")
+                self.stage.provider, f"load of {self.cell.id}", self._folder / "requests.raw", self.log("load")
             )
             self._start_server(self._account)
             load = self.cell.load
             locustfile = locustfile_of(load.profile, ROOT)
-            self._generator.configure(locustfile, self._server.address, keep_alive=load.keep_alive, model=load.model)
+            self._generator.configure(locustfile, self.server.address, keep_alive=load.keep_alive, model=load.model)
 
     def verify(self) -> None:
         """Each endpoint's answer is checked before anything is measured."""
-        with self._phase("verify"):
-            probe.run_checks(self._server, self.stage.app)
+        if not self.cell.serves:
+            return
+        with self.phase("verify"):
+            probe.run_checks(self.server, self.stage.app)
 
     def count(self) -> None:
         """The contiguous stretch of load in which connections are counted."""
         load = self.cell.load
-        with self._phase("count"):
-            with self.stage.prepared.lock:
-                mark = self.stage.prepared.database.mark_peak(self.account)
-            with self._watching(with_memory=True) as watch:
-                driven = self._load.count(
+        with self.phase("count"), self._peak_watched():
+            with self.watching(with_memory=True) as watch:
+                driven = self.load.count(
                     users=load.users,
                     seconds=load.count,
                     workers=self.cell.server.process_count,
                     seed=f"{self.stage.seed}:count",
                     **load.pace,
                 )
-            with self.stage.prepared.lock:
-                self.evidence.peak = self.stage.prepared.database.read_peak(mark)
             self.evidence.counted = watch.stretch(driven)
 
     def idle(self) -> None:
         """Stands still, then reads the books: what is still connected lingers."""
-        with self._phase("idle"):
+        with self.phase("idle"):
             time.sleep(self.cell.load.idle)
-            with self.stage.prepared.lock:
-                self.evidence.books = self.stage.prepared.database.books(self.account)
+            self._read_books()
+
+    def run_phases(self) -> None:
+        """The cell's own phases in place of count, idle and windows; then the books are read."""
+        with self._peak_watched():
+            PhaseRun(self).run()
+        self._read_books()
 
     def window(self, number: int, position: int) -> None:
         """One window; `position` is its place in the round."""
         load = self.cell.load
-        with self._phase("window", number), self._watching(with_memory=False) as watch:
-            driven = self._load.window(
+        with self.phase("window", number), self.watching(with_memory=False) as watch:
+            driven = self.load.window(
                 number,
                 users=load.users,
                 lead_in=load.lead_in,
@@ -149,20 +155,32 @@ class Attempt:
             )
         self.evidence.windows.append(watch.stretch(driven, position))
 
+    def stop_server(self) -> None:
+        """Stops the app server, if it runs."""
+        if self._app_server is not None:
+            self.stage.provider.stop(self._app_server)
+
+    def management_command(self, arguments: Sequence[str]) -> Command:
+        """`manage.py` with the settings, the account and the environment of the cell's app server."""
+        python = self.stage.environments[self.cell.environment].bin / "python"
+        overlay = self._overlay(self.account, LOOPBACK)
+        self.evidence.shown_databases = overlay.shown
+        env = {**overlay.env, "PYTHONUNBUFFERED": "1"}
+        return Command([str(python), "manage.py", *arguments], env, self.stage.app.folder)
+
     def down(self) -> None:
         """Stops what was started for this attempt, whatever state it is in."""
-        with self._phase("down"):
+        with self.phase("down"):
             try:
                 if self._generator is not None:
                     self._generator.close()
             finally:
-                if self._app_server is not None:
-                    self.stage.provider.stop(self._app_server)
+                self.stop_server()
 
     def record(self) -> AttemptRecord:
         """Reads everything back, judges, and writes it down; a failed one keeps what it measured."""
         record = basic_record(self.evidence, self._failure or Verdict(status="failed", reason="never started"))
-        if self.evidence.counted is not None:
+        if self.evidence.measured:
             try:
                 record = self._measured()
             except ResultsUnwritable:
@@ -181,12 +199,12 @@ class Attempt:
         self.stage.folder.commit_attempt(self._folder)
 
     @property
-    def _server(self) -> NativeService:
+    def server(self) -> NativeService:
         assert self._app_server is not None, "up() comes first"
         return self._app_server
 
     @property
-    def _load(self) -> LoadGenerator:
+    def load(self) -> LoadGenerator:
         assert self._generator is not None, "up() comes first"
         return self._generator
 
@@ -196,7 +214,7 @@ class Attempt:
         assert self._account is not None, "up() comes first"
         return self._account
 
-    def _log(self, component: str) -> Path:
+    def log(self, component: str) -> Path:
         return self._folder / "logs" / f"{component}.log"
 
     def _go_on_unless_stopping(self) -> None:
@@ -226,32 +244,48 @@ class Attempt:
 
     def _launch(self, account: Account) -> tuple[NativeService, str]:
         stage, cell = self.stage, self.cell
-        settings = django_database(cell.database, cell.connection, account, stage.prepared.database.service.address)
         address = stage.provider.free_address()
-        overlay = make_overlay(
-            stage.app,
-            settings,
-            address.host,
-            cell.load.timing,
-            Process.of(cell.database, cell.connection),
-            query_at_import=cell.server.opens_before_fork,
-        )
+        overlay = self._overlay(account, address.host)
         launch = Launch(
             bin=stage.environments[cell.environment].bin,
             project=stage.app.folder,
             wsgi=stage.app.description.wsgi,
             asgi=stage.app.description.asgi,
             address=address,
-            access_log=self._log("access"),
+            access_log=self.log("access"),
             scratch=self._scratch(f"{account.database}-{address.port}"),
             env=overlay.env,
         )
         command = cell.server.command(launch)
         self.evidence.server_command, self.evidence.shown_databases = command.argv, overlay.shown
-        return stage.provider.start(f"app of {cell.id}", command, address, self._log("app")), overlay.token
+        return stage.provider.start(f"app of {cell.id}", command, address, self.log("app")), overlay.token
+
+    def _overlay(self, account: Account, host: str) -> Overlay:
+        stage, cell = self.stage, self.cell
+        settings = django_database(cell.database, cell.connection, account, stage.prepared.database.service.address)
+        return make_overlay(
+            stage.app,
+            settings,
+            host,
+            cell.load.timing,
+            Process.of(cell.database, cell.connection),
+            query_at_import=cell.server.opens_before_fork,
+        )
+
+    def _read_books(self) -> None:
+        with self.stage.prepared.lock:
+            self.evidence.books = self.stage.prepared.database.books(self.account)
 
     @contextmanager
-    def _phase(self, name: str, index: int | None = None) -> Iterator[None]:
+    def _peak_watched(self) -> Iterator[None]:
+        with self.stage.prepared.lock:
+            mark = self.stage.prepared.database.mark_peak(self.account)
+        yield
+        with self.stage.prepared.lock:
+            self.evidence.peak = self.stage.prepared.database.read_peak(mark)
+
+    @contextmanager
+    def phase(self, name: str, index: int | None = None) -> Iterator[None]:
         begun = time.monotonic()
         try:
             yield
@@ -261,18 +295,18 @@ class Attempt:
             self.evidence.phases.append(Phase.model_validate(phase))
 
     @contextmanager
-    def _watching(self, *, with_memory: bool) -> Iterator["_Watch"]:
+    def watching(self, *, with_memory: bool) -> Iterator["_Watch"]:
         """Watches host and components during one stretch of load."""
-        components: dict[str, Service] = {"app": self._server, "database": self.stage.prepared.database.service}
+        components: dict[str, Service] = {"app": self.server, "database": self.stage.prepared.database.service}
         watch = _Watch(components)
-        self.stage.host_sampler.focus({**components, "load": self._load.service}, with_memory=with_memory)
+        self.stage.host_sampler.focus({**components, "load": self.load.service}, with_memory=with_memory)
         try:
             yield watch
         finally:
             self.evidence.host_rows += self.stage.host_sampler.look_away()
         watch.end()
-        if not self._server.alive():
-            raise StackError(f"the app server ended under load; its log ends:\n{self._server.log_tail()}")
+        if not self.server.alive():
+            raise StackError(f"the app server ended under load; its log ends:\n{self.server.log_tail()}")
 
     def _measured(self) -> AttemptRecord:
         requests, examples = read_records(self._folder / "requests.raw", self.evidence.clock_zero)
@@ -286,7 +320,7 @@ class Attempt:
             # The books first: counting rows opens a session in the attempt's own database.
             books = database.books(self.account)
             gained = {table: database.count_rows(self.account, table) - rows for table, rows in before.items()}
-        return Aftermath(books, _logged_requests(self._log("access")), gained)
+        return Aftermath(books, _logged_requests(self.log("access")), gained)
 
     def _write_frames(self, requests: pd.DataFrame) -> None:
         zero = self.evidence.clock_zero
@@ -296,7 +330,7 @@ class Attempt:
             samples.to_parquet(self._folder / "samples.parquet", index=False)
             host_frame(self.evidence.host_rows, zero).to_parquet(self._folder / "host.parquet", index=False)
             for superseded in ("requests.raw", "requests.json"):
-                (self._folder / superseded).unlink()
+                (self._folder / superseded).unlink(missing_ok=True)
 
     def _drop_database(self) -> None:
         if self._account is None:

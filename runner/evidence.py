@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from runner.load.generator import Driven
 from runner.matrix.cells import Cell
+from runner.matrix.phases import Fault
 from runner.plan import PlannedAttempt
-from runner.results.schema import Phase
+from runner.results.schema import CommandRun, Phase
 from runner.sampling.host import HostRow, KernelCounters
 from runner.stacks.app import AppDescription
 from runner.stacks.databases.base import Books, Peak
@@ -34,6 +35,15 @@ class Aftermath:
     rows_gained: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class Strike:
+    """A fault: from the moment it struck until it had done (the server was there again, or went on)."""
+
+    fault: Fault
+    begun: float
+    ended: float
+
+
 @dataclass
 class Evidence:
     """Filled phase by phase; what was never reached stays None."""
@@ -54,6 +64,10 @@ class Evidence:
     peak: Peak | None = None
     books: Books | None = None
     windows: list[Stretch] = field(default_factory=list)
+    #: In place of count and windows, where the cell has phases of its own.
+    drives: list[Stretch] = field(default_factory=list)
+    strikes: list[Strike] = field(default_factory=list)
+    commands: list[CommandRun] = field(default_factory=list)
     host_rows: list[HostRow] = field(default_factory=list)
 
     @property
@@ -63,4 +77,9 @@ class Evidence:
 
     @property
     def stretches(self) -> list[Stretch]:
-        return [*([self.counted] if self.counted else []), *self.windows]
+        return [*([self.counted] if self.counted else []), *self.windows, *self.drives]
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is anything to read back."""
+        return bool(self.stretches or self.commands)

@@ -58,15 +58,22 @@ class GroupRun:
             try:
                 for attempt, following in zip(self._attempts, [*self._attempts[1:], None], strict=True):
                     self._step(attempt, "up", coming.result)
-                    self._step(attempt, "count", attempt.count)
+                    if attempt.cell.phases:
+                        self._step(attempt, "phases", attempt.run_phases)
+                    else:
+                        self._step(attempt, "count", attempt.count)
                     if attempt.standing:
                         self._stage.breaker.worked()
                     if self._stage.breaker.finding:
                         return
                     if following is not None:
                         coming = helper.submit(_bring_up, following)
-                    self._step(attempt, "idle", attempt.idle)
-                    self._reporter.advance(attempt.cell.load.count + attempt.cell.load.idle)
+                    if not attempt.cell.phases:
+                        self._step(attempt, "idle", attempt.idle)
+                    load = attempt.cell.load
+                    self._reporter.advance(
+                        attempt.cell.planned_seconds if attempt.cell.phases else load.count + load.idle
+                    )
             except KeyboardInterrupt:
                 # A start that is under way ends when what it waits for is gone, and begins nothing more.
                 self._stage.stopping.set()

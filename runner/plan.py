@@ -11,6 +11,7 @@ from runner.errors import UsageError
 from runner.matrix.cells import Cell
 from runner.matrix.document import nearest
 from runner.matrix.expansion import Expansion
+from runner.matrix.phases import SERVER_FAULTS, faults
 from runner.matrix.prediction import predict, usable_connections
 from runner.matrix.spec import MatrixFile, SamplingSpec
 
@@ -93,13 +94,12 @@ class Plan:
     @property
     def measuring_seconds(self) -> float:
         """Seconds under load: counts, and windows without their lead-ins."""
-        return self.blocks * sum(cell.load.count + cell.load.windows * cell.load.window for cell in self.cells.values())
+        return self.blocks * sum(cell.driven_seconds for cell in self.cells.values())
 
     @property
     def planned_seconds(self) -> float:
         """Seconds that are laid down: counts, idle times and windows."""
-        loads = [cell.load for cell in self.cells.values()]
-        return self.measuring_seconds + self.blocks * sum(load.idle + load.windows * load.lead_in for load in loads)
+        return self.blocks * sum(cell.planned_seconds for cell in self.cells.values())
 
     @property
     def estimated_seconds(self) -> float:
@@ -157,6 +157,11 @@ def cell_params(cell: Cell) -> dict[str, Any]:
         "server": cell.server.model_dump(mode="json"),
         "connection": cell.connection.model_dump(mode="json"),
         "load": cell.load.model_dump(mode="json"),
+        **(
+            {"phases": [phase.model_dump(mode="json", exclude_defaults=True) for phase in cell.phases]}
+            if cell.phases
+            else {}
+        ),
     }
 
 
@@ -206,10 +211,12 @@ def _groups(cells: Sequence[Cell]) -> list[_Group]:
 
     Names of definitions have neither dots nor colons: no made name is another's.
     """
-    variants: dict[str, dict[str, list[Cell]]] = {}
+    variants: dict[str, dict[tuple[str, bool], list[Cell]]] = {}
     for cell in cells:
         same_name = variants.setdefault(cell.database_name, {})
-        same_name.setdefault(cell.database.model_dump_json(), []).append(cell)
+        # What stops the server is kept from the one that the other cells depend on.
+        stopped = bool(SERVER_FAULTS & faults(cell.phases))
+        same_name.setdefault((cell.database.model_dump_json(), stopped), []).append(cell)
     groups = []
     for name, by_spec in variants.items():
         for number, members in enumerate(by_spec.values(), start=1):
@@ -223,12 +230,13 @@ def _groups(cells: Sequence[Cell]) -> list[_Group]:
 def _parts(cells: Sequence[Cell]) -> list[list[Cell]]:
     """One database's cells in groups that fit; those that are compared to one reference stay together.
 
-    A cell that may exhaust the database's connections would starve the others, so it runs alone.
+    A cell that may exhaust the database's connections would starve the others, and one with phases of its own has no
+    windows to take in turns: they run alone.
     """
     together: dict[str, list[Cell]] = {}
     alone: list[list[Cell]] = []
     for cell in cells:
-        if predict(cell).refusals:
+        if cell.phases or predict(cell).refusals:
             alone.append([cell])
         else:
             together.setdefault(cell.reference or cell.id, []).append(cell)

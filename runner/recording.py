@@ -1,11 +1,12 @@
 """From what an attempt saw to its record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from runner import figures, flags
 from runner.evidence import Aftermath, Evidence
+from runner.recovery import recoveries
 from runner.results.schema import (
     Agreement,
     Arrivals,
@@ -18,6 +19,7 @@ from runner.results.schema import (
     WindowResult,
 )
 from runner.sampling.host import host_frame
+from runner.stacks.app import Check
 
 
 def basic_record(evidence: Evidence, verdict: Verdict) -> AttemptRecord:
@@ -65,6 +67,8 @@ def measured_record(
             "errors": figures.error_kinds(requests, examples),
             "resources": _resources(evidence),
             "workers": workers,
+            "recovery": recoveries(evidence, requests),
+            "commands": evidence.commands,
             "agreement": agreement,
             "sampler": sampler,
             "host": flags.host_figures(evidence),
@@ -111,16 +115,22 @@ def _open_figures(evidence: Evidence, good: pd.DataFrame) -> dict[str, Latency |
     return {"service_ms": figures.latency(good["service_ms"]), "arrivals": arrivals}
 
 
+def _checks(evidence: Evidence) -> Sequence[Check]:
+    """The harness's own requests before the load."""
+    return evidence.app.checks if evidence.cell.serves else ()
+
+
 def _connections(evidence: Evidence, counted: pd.DataFrame) -> Connections | None:
     books, peak = evidence.books, evidence.peak
     if books is None or peak is None:
         return None
+    checks = _checks(evidence)
     if evidence.cell.connection.atomic_requests:
         # Every view is a transaction, that of the readiness probe too.
-        asked = figures.database_requests(counted, frozenset()) + len(evidence.app.checks) + 1
+        asked = figures.database_requests(counted, frozenset()) + len(checks) + evidence.cell.serves
     else:
-        checks = sum(check.database for check in evidence.app.checks)
-        asked = figures.database_requests(counted, evidence.app.endpoints_without_database) + checks
+        without = evidence.app.endpoints_without_database
+        asked = figures.database_requests(counted, without) + sum(check.database for check in checks)
     return Connections(
         peak=peak.connections,
         peak_slots=peak.slots,
@@ -137,7 +147,7 @@ def _agreement(evidence: Evidence, requests: pd.DataFrame, aftermath: Aftermath)
     answered = requests[requests["status"] > 0]
     good = requests[requests["error"] == ""]
     endpoints = good["endpoint"].astype(str)
-    checks = [check.endpoint for check in evidence.app.checks if check.status < 400]
+    checks = [check.endpoint for check in _checks(evidence) if check.status < 400]
     return Agreement(
         locust=len(answered),
         unanswered=len(requests) - len(answered),

@@ -17,6 +17,7 @@ STATISTICS_SETTLE = 5.0
 SAMPLER_REPLY = 10.0
 VERSION_COMMAND = 10.0
 GIT = 60.0
+MANAGEMENT_COMMAND = 120.0
 STOP_INT = 5.0
 STOP_TERM = 5.0
 # Leftovers of a killed run: to leave by themselves, and all in all.

@@ -15,6 +15,7 @@ from runner.results.schema import (
     AttemptRecord,
     Capacity,
     CellRecord,
+    CommandRun,
     ComponentUsage,
     Connections,
     DatabaseRecord,
@@ -23,6 +24,7 @@ from runner.results.schema import (
     HostRecord,
     Latency,
     Phase,
+    Recovery,
     RunEnd,
     RunRecord,
     SamplerQuality,
@@ -62,6 +64,9 @@ class Model:
     #: Its load is open: `capacity` is what the search finds; by block, None where the most that was tried was held.
     capacity: float | None = None
     failed: Mapping[int, float | None] = field(default_factory=dict)
+    #: What its phases came to, the same in each block.
+    recovery: tuple[Recovery, ...] = ()
+    commands: tuple[CommandRun, ...] = ()
 
     @property
     def id(self) -> str:
@@ -284,6 +289,8 @@ def _measured(
                 asked_per_second=20, taken=900, late=2, achieved_per_second=19.9, cpu_seconds=0.4
             ),
             "host": {"cpu_busy": 0.97, "steal": 0.001},
+            "recovery": model.recovery,
+            "commands": model.commands,
             **_open_figures(model, block, windows),
         }
     )
@@ -349,6 +356,37 @@ def _samples(model: Model, record: AttemptRecord, random: np.random.Generator) -
 def searched(cells: Iterable[Model], capacity: float = 300.0, **more: Any) -> list[Model]:
     """The same cells under open load, their rate searched."""
     return [replace(cell, capacity=capacity, **more) for cell in cells]
+
+
+def recovery(failed: int, steady: float | None = 1.0) -> Recovery:
+    """What a fault did that failed so many requests."""
+    return Recovery(
+        fault="kill-connections",
+        offset=4.0,
+        seconds=0.1,
+        requests=100,
+        failed_requests=failed,
+        seconds_to_first_success=0.2,
+        seconds_to_steady=steady,
+    )
+
+
+def command(exit_code: int, last_line: str = "") -> CommandRun:
+    """A command that ended so."""
+    return CommandRun(
+        command="manage.py work",
+        beside=True,
+        offset=1.0,
+        seconds=2.0,
+        exit_code=exit_code,
+        last_line=last_line,
+        log="command-1.log",
+    )
+
+
+def phased(cells: Iterable[Model]) -> list[Model]:
+    """The same cells, with a fault that failed three requests and a command that failed."""
+    return [replace(cell, recovery=(recovery(3),), commands=(command(1, "OperationalError: gone"),)) for cell in cells]
 
 
 def slower(cells: Iterable[Model], factor: float, *names: str) -> list[Model]:

@@ -82,7 +82,7 @@ def test_a_port_that_is_lost_is_given_up_for_another(
     monkeypatch.setattr(provider, "free_address", choices.pop)
     attempt = make_attempt(provider, tmp_path, server, environments={"psycopg3": build_environment("psycopg3")})
     attempt._start_server(ACCOUNT)
-    assert attempt._server.address == free
+    assert attempt.server.address == free
     assert len(provider._services) == 1, "the first one is stopped"
     attempt.down()
     assert provider._services == []
@@ -119,6 +119,7 @@ def test_an_attempt_that_never_came_up_can_be_taken_down_and_leaves_its_record(t
     attempt.fail(ConnbenchError("no database"))
     attempt.down()
     attempt.record()
+    attempt.commit()
     ((folder, record),) = RunFolder(tmp_path).attempts()
     assert folder == tmp_path / "cells" / "cell" / "b1-a1"
     assert [phase.name for phase in record.phases] == ["down"]

@@ -89,6 +89,12 @@ class FakeService:
     def usage(self) -> Usage:
         raise NotImplementedError
 
+    def suspend(self) -> None:
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        raise NotImplementedError
+
     def stop(self) -> None:
         raise NotImplementedError
 

@@ -66,11 +66,25 @@ def attempt_values(record: AttemptRecord) -> dict[str, float | None]:
     for name in METRICS:
         if name.startswith("connections."):
             values[name] = connections.get(name.removeprefix("connections."))
+    values |= _phase_values(record)
     for component in COMPONENTS:
         usage = record.resources.get(component)
         prefix = f"resources.{component}"
         values[f"{prefix}.cpu_seconds_per_request"] = usage.cpu_seconds_per_request if usage else None
         values[f"{prefix}.peak_memory_bytes"] = usage.peak_memory_bytes if usage else None
+    return values
+
+
+def _phase_values(record: AttemptRecord) -> dict[str, float | None]:
+    """What faults and commands came to; a recovery that never came is no number, nor is one of no fault."""
+    values: dict[str, float | None] = {}
+    if record.recovery:
+        values["recovery.failed_requests"] = sum(one.failed_requests for one in record.recovery)
+        for name in ("seconds_to_first_success", "seconds_to_steady"):
+            seconds = [getattr(one, name) for one in record.recovery]
+            values[f"recovery.{name}"] = None if None in seconds else max(seconds)
+    if record.commands:
+        values["commands.failed"] = sum(run.exit_code != 0 for run in record.commands)
     return values
 
 

@@ -87,6 +87,44 @@ class ComponentNumbers(Strict):
     peak_memory_bytes: Number | None = None
 
 
+class FaultNumbers(Strict):
+    """One fault of a cell's phases, the `position`th from 0, over blocks; see `runner.results.schema.Recovery`."""
+
+    fault: str
+    position: int
+    seconds: Number | None = None
+    requests: Number | None = None
+    failed_requests: Number | None = None
+    seconds_to_first_success: Number | None = None
+    seconds_to_steady: Number | None = None
+
+
+class RecoveryNumbers(Strict):
+    """Of all faults of an attempt together: failed requests added up, seconds of the slowest recovery."""
+
+    failed_requests: Number | None = None
+    seconds_to_first_success: Number | None = None
+    seconds_to_steady: Number | None = None
+    faults: Sequence[FaultNumbers] = ()
+
+
+class CommandSummary(Strict):
+    """One command of a cell's phases: how many of its `runs` failed, and the last line of the first that did."""
+
+    command: str
+    beside: bool
+    runs: int
+    failed: int
+    example: str
+
+
+class CommandNumbers(Strict):
+    """`failed`: commands of an attempt that ended with another exit code than 0."""
+
+    failed: Number | None = None
+    each: Sequence[CommandSummary] = ()
+
+
 class CellMetrics(Strict):
     requests: Number | None = None
     throughput_rps: Number | None = None
@@ -102,6 +140,8 @@ class CellMetrics(Strict):
     waterfall_ms: WaterfallNumbers = WaterfallNumbers()
     connections: ConnectionNumbers
     resources: Mapping[str, ComponentNumbers] = Field(default_factory=dict)
+    recovery: RecoveryNumbers = RecoveryNumbers()
+    commands: CommandNumbers = CommandNumbers()
 
 
 class Blocks(Strict):

@@ -28,11 +28,12 @@ from runner.analysis.model import (
     Errors,
     FlagSummary,
     LatencyNumbers,
-    Number,
     RunSummary,
     Summary,
     WaterfallNumbers,
 )
+from runner.analysis.numbers import number
+from runner.analysis.phases import command_numbers, recovery_numbers
 from runner.analysis.predictions import judge_prediction, read_prediction
 from runner.analysis.ratios import Comparison
 from runner.results.schema import AttemptRecord, CellRecord, ErrorKind, RunEnd, RunRecord, Status
@@ -44,7 +45,7 @@ __all__ = ["Summary", "summarise", "write_summary"]
 SEVERITY: Sequence[Status] = ("failed", "invalid", "incomparable", "underpowered", "skipped", "ok")
 
 #: Phases in which load runs or connections are watched; the rest of a run is overhead.
-MEASURING = ("count", "idle", "windows")
+MEASURING = ("count", "idle", "windows", "phases")
 
 
 def summarise(folder: RunFolder) -> Summary:
@@ -80,14 +81,6 @@ def write_summary(folder: RunFolder) -> Summary:
     summary = summarise(folder)
     write_json(folder.path / "summary.json", summary)
     return summary
-
-
-def number(values: "pd.Series[float]") -> Number | None:
-    """Median, smallest, largest and how many; None where nothing was measured."""
-    known = values.dropna()
-    if known.empty:
-        return None
-    return Number(value=float(known.median()), low=float(known.min()), high=float(known.max()), n=int(known.size))
 
 
 def combined_status(attempts: Sequence[AttemptRecord], interrupted: bool) -> tuple[Status, str]:
@@ -155,6 +148,8 @@ def _metrics(
             prediction_note=note,
         ),
         resources={component: _resources(sound, component) for component in COMPONENTS},
+        recovery=recovery_numbers(ok, sound),
+        commands=command_numbers(ok, sound),
     )
 
 
@@ -231,5 +226,5 @@ def _copied(run: RunRecord) -> dict[str, Any]:
 
 def _phases(attempts: Iterable[AttemptRecord]) -> float:
     """Seconds of measuring by the attempts' own phases, for a run that was cut off before it could say."""
-    phases = ("count", "idle", "window")
+    phases = ("count", "idle", "window", "drive", "command", "fault")
     return sum(phase.seconds for record in attempts for phase in record.phases if phase.name in phases)

@@ -13,6 +13,7 @@ import logging
 import random
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic, process_time
@@ -40,6 +41,8 @@ CLIMB = 1.15
 class Stretch:
     """A `drive` command: `users` for `seconds` after `lead_in`, up to `most` seconds until the rate is steady.
 
+    With `until_told` it lasts until the next line comes, whatever that says.
+
     In the open model `rate` requests a second are due, and `users` is how many can be under way at once.
     """
 
@@ -52,6 +55,7 @@ class Stretch:
     seed: str
     rate: float | None = None
     arrivals: Pattern = "uniform"
+    until_told: bool = False
 
 
 class Driver:
@@ -76,8 +80,8 @@ class Driver:
         gc.collect()
         gc.freeze()
 
-    def drive(self, stretch: Stretch) -> dict[str, Any]:
-        """Drives one stretch; returns what happened, times on the monotonic clock."""
+    def drive(self, stretch: Stretch, told: Callable[[], object]) -> dict[str, Any]:
+        """Drives one stretch; returns what happened, times on the monotonic clock. `told` waits for the next line."""
         recorder = self.recorder
         before = recorder.recorded, recorder.failed
         recorder.window = stretch.window
@@ -92,7 +96,10 @@ class Driver:
         self.runner.start(stretch.users, spawn_rate=stretch.users)
         gevent.sleep(stretch.lead_in)
         start = monotonic()
-        gevent.sleep(stretch.seconds)
+        if stretch.until_told:
+            told()
+        else:
+            gevent.sleep(stretch.seconds)
         steady = self._settle(stretch, start)
         end = monotonic()
         tally = Tally(due=0, late=0, dropped=0)
@@ -171,7 +178,7 @@ def serve(channel: socket.socket) -> None:
                 driver = Driver(**command)
                 reply: dict[str, Any] = {"ready": locust.__version__}
             else:
-                reply = driver.drive(Stretch(**command))
+                reply = driver.drive(Stretch(**command), lines.readline)
         except Exception as error:  # noqa: BLE001  whatever a profile raises, the runner is to hear of it
             reply = {"failed": f"{type(error).__name__}: {error}"}
         lines.write(json.dumps(reply) + "\n")

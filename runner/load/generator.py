@@ -85,15 +85,23 @@ class LoadGenerator:
         stretch = {"seconds": seconds, "most": 0.0, "workers": 0, "seed": seed}
         return self._drive(number, users, lead_in=lead_in, **stretch, **pace)
 
+    def begin(self, *, users: int, seed: str, **pace: Any) -> None:
+        """Load that is part of the count and lasts until `end`, while the caller does other things."""
+        stretch = {"lead_in": 0.0, "seconds": 0.0, "most": 0.0, "workers": 0, "until_told": True}
+        self._tell({"window": COUNT_WINDOW, "users": users, "seed": seed, **stretch, **pace})
+
+    def end(self) -> Driven:
+        """Ends what `begin` began."""
+        return Driven(**self._ask({"end": True}, waiting.LOAD_REPLY))
+
     def _drive(self, window: int, users: int, **stretch: Any) -> Driven:
         limit = stretch["lead_in"] + max(stretch["seconds"], stretch["most"]) + waiting.LOAD_REPLY
         return Driven(**self._ask({"window": window, "users": users, **stretch}, limit))
 
     def _ask(self, command: dict[str, Any], limit: float) -> dict[str, Any]:
+        self._tell(command)
         self._channel.settimeout(limit)
         try:
-            self._lines.write(json.dumps(command) + "\n")
-            self._lines.flush()
             line = self._lines.readline()
         except TimeoutError:
             raise StackError(f"the load generator did not answer within {limit:.0f} s{self._tail()}") from None
@@ -105,6 +113,14 @@ class LoadGenerator:
         if "failed" in reply:
             raise StackError(f"the load generator refused: {reply['failed']}{self._tail()}")
         return reply
+
+    def _tell(self, command: dict[str, Any]) -> None:
+        self._channel.settimeout(waiting.LOAD_REPLY)
+        try:
+            self._lines.write(json.dumps(command) + "\n")
+            self._lines.flush()
+        except OSError as error:
+            raise StackError(f"the load generator is gone ({error}){self._tail()}") from error
 
     def _tail(self) -> str:
         return f"; its log ends:\n{self.service.log_tail()}"

@@ -38,16 +38,24 @@ def read_records(path: Path, clock_zero: float) -> tuple[pd.DataFrame, dict[str,
     number within its worker), `offset` and `intended` (seconds since `clock_zero`), `service_ms`, of it `app_ms`, and
     of that `pool_ms`, `connect_ms` and `sql_ms`; `opened` (connections). What the app did not say is -1.
     """
-    raw = path.read_bytes()
+    told = path.with_suffix(".json")
+    if not told.exists():  # no load ever ran
+        return _frame(b"", [], [], clock_zero), {}
+    names = json.loads(told.read_text())
+    return _frame(path.read_bytes(), names["endpoints"], names["errors"], clock_zero), dict(
+        zip(names["errors"], names["examples"], strict=True)
+    )
+
+
+def _frame(raw: bytes, endpoints: list[str], errors: list[str], clock_zero: float) -> pd.DataFrame:
     if len(raw) % LAYOUT.itemsize:
-        raise StackError(f"{path.name} ends in the middle of a record")
+        raise StackError("requests.raw ends in the middle of a record")
     records = np.frombuffer(raw, LAYOUT)
-    names = json.loads(path.with_suffix(".json").read_text())
     frame = pd.DataFrame({name: records[name] for name in LAYOUT.names or ()})
     frame["offset"] -= clock_zero
     frame["intended"] -= clock_zero
-    frame["endpoint"] = pd.Categorical.from_codes(frame["endpoint"].to_numpy(), names["endpoints"])
+    frame["endpoint"] = pd.Categorical.from_codes(records["endpoint"], pd.Index(endpoints, dtype=str))
     # -1 is "no error" and becomes the first category, the empty string.
-    frame["error"] = pd.Categorical.from_codes(records["error"] + 1, pd.Index(["", *names["errors"]]))
+    frame["error"] = pd.Categorical.from_codes(records["error"] + 1, pd.Index(["", *errors]))
     frame["thread"] = frame.groupby("worker")["thread"].transform(lambda idents: pd.factorize(idents)[0])
-    return frame, dict(zip(names["errors"], names["examples"], strict=True))
+    return frame

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.matrix.phases import PhaseSpec
 from runner.matrix.spec import LoadSpec
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
@@ -28,6 +29,27 @@ class Cell:
     reference: str | None
     #: Packages that are to have another version than the locked one.
     versions: Mapping[str, str] = field(default_factory=dict)
+    #: What takes the place of count, idle and windows; empty in the default attempt.
+    phases: tuple[PhaseSpec, ...] = ()
+
+    @property
+    def serves(self) -> bool:
+        """Whether the app server runs at all: not where its place is taken by a command from the first phase on."""
+        return not (self.phases and self.phases[0].replaces_server)
+
+    @property
+    def driven_seconds(self) -> float:
+        """Seconds under load, lead-ins left out."""
+        if self.phases:
+            return sum(phase.drive or 0.0 for phase in self.phases)
+        return self.load.count + self.load.windows * self.load.window
+
+    @property
+    def planned_seconds(self) -> float:
+        """Seconds that are laid down for one attempt: count, idle time and windows, or the phases."""
+        if self.phases:
+            return sum(phase.seconds for phase in self.phases)
+        return self.driven_seconds + self.load.idle + self.load.windows * self.load.lead_in
 
     @property
     def environment(self) -> str:

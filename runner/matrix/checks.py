@@ -30,6 +30,7 @@ def check_names(document: Document, root: Path) -> None:
     checker.check_selections()
     checker.check_reference()
     checker.check_files()
+    checker.check_phases()
 
 
 class _Checker:
@@ -79,8 +80,14 @@ class _Checker:
         app = self._data.get("app")
         if isinstance(app, str):
             self._check_app(app)
-        for place, profile in self._profiles():
+        for place, profile in self._named("profile"):
             self._check_profile(place, profile)
+
+    def check_phases(self) -> None:
+        defined = list(_mapping(self._data.get("phases")))
+        for place, name in self._named("phases"):
+            if isinstance(name, str) and name not in defined:
+                self._document.at_value(place, f"no such list under phases: {not_among(name, defined)}")
 
     def _check_repeats(self, axis: str, values: list[Any]) -> None:
         for index, value in enumerate(values):
@@ -203,13 +210,14 @@ class _Checker:
         if app not in known:
             self._document.at_value(("app",), f"no folder under apps/ with an app.yaml: {not_among(app, known)}")
 
-    def _profiles(self) -> Iterator[tuple[Place, object]]:
-        load = self._data.get(LOAD)
-        if isinstance(load, dict) and "profile" in load:
-            yield (LOAD, "profile"), load["profile"]
-        values = self._axes.get("load.profile")
+    def _named(self, parameter: str) -> Iterator[tuple[Place, object]]:
+        """Every value of one of the load's parameters, by itself and on its axis."""
+        load, axis = self._data.get(LOAD), f"{LOAD}.{parameter}"
+        if isinstance(load, dict) and parameter in load:
+            yield (LOAD, parameter), load[parameter]
+        values = self._axes.get(axis)
         for index, value in enumerate(values if isinstance(values, list) else []):
-            yield ("matrix", "load.profile", index), value
+            yield ("matrix", axis, index), value
 
     def _check_profile(self, place: Place, profile: object) -> None:
         # A file there that drives nothing is a profile's library; only running it can tell.

@@ -124,7 +124,10 @@ def _make(matrix: MatrixFile, axes: _Axes, values: dict[str, Any]) -> Cell | Ski
         load = with_parameters(matrix.load, _chosen(axes, values, LOAD))
     except ValidationError as error:
         return SkippedCell(cell_id, values, own_words(error.errors(include_url=False)[0]))
-    reason = why_impossible(Combination(database, server, connection))
+    phases = matrix.phases[load.phases] if load.phases else []
+    if phases:
+        load = load.model_copy(update={"windows": 0})
+    reason = why_impossible(Combination(database, server, connection, tuple(phases)))
     if reason is not None:
         return SkippedCell(cell_id, values, reason)
     return Cell(
@@ -139,6 +142,7 @@ def _make(matrix: MatrixFile, axes: _Axes, values: dict[str, Any]) -> Cell | Ski
         connection=connection,
         load=load,
         reference=None,
+        phases=tuple(phases),
     )
 
 

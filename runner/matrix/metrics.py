@@ -11,6 +11,9 @@ METRICS = (
     *(f"arrivals.{name}" for name in ("due", "late", "dropped")),
     *(f"waterfall_ms.{name}" for name in ("queue", "pool", "connect", "sql", "app")),
     *(f"connections.{name}" for name in ("peak", "peak_slots", "opened", "opened_per_request", "refused", "lingering")),
+    # Of a cell with faults among its phases: failed requests of all of them, seconds of the worst.
+    *(f"recovery.{name}" for name in ("failed_requests", "seconds_to_first_success", "seconds_to_steady")),
+    "commands.failed",
     *(f"resources.{component}.cpu_seconds_per_request" for component in _COMPONENTS),
     *(f"resources.{component}.peak_memory_bytes" for component in _COMPONENTS),
 )

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 from runner.matrix.cells import Cell, Prediction
+from runner.matrix.phased_prediction import with_phases
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.drivers import DRIVERS
 from runner.stacks.pools import Demand, PoolSpec
@@ -44,7 +45,7 @@ def predict(cell: Cell, checks: int = CHECKING_CLIENTS) -> Prediction:
         prediction = _kept_by_clients(at, checks)
     else:
         prediction = _kept_by_nobody("greenlet" if cell.server.cooperative else "thread")
-    for further in (_with_start, _closed_when_idle, _with_replaced_workers, _with_fork, _with_late_patch):
+    for further in (_with_start, _closed_when_idle, _with_replaced_workers, _with_fork, _with_late_patch, with_phases):
         prediction = further(prediction, cell)
     return _within(prediction, usable_connections(cell.database))
 
@@ -181,7 +182,7 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 def _seconds(cell: Cell) -> float:
-    return cell.load.count + cell.load.idle
+    return cell.planned_seconds if cell.phases else cell.load.count + cell.load.idle
 
 
 def _generations(cell: Cell) -> int:
@@ -288,7 +289,7 @@ def _closed_when_idle(prediction: Prediction, cell: Cell) -> Prediction:
     limit, seconds = cell.database.idle_limit, _seconds(cell)
     if limit is None or limit > seconds:
         return prediction
-    gone = cell.load.idle >= limit + IDLE_SLACK
+    gone = not cell.phases and cell.load.idle >= limit + IDLE_SLACK
     lived = 1 + math.ceil(seconds / limit)
     return replace(
         prediction,

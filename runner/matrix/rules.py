@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from runner.matrix.phases import PhaseSpec, faults
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.packages import ENVIRONMENTS, environment_with, locked_version
@@ -18,10 +19,11 @@ class Combination(NamedTuple):
     database: AnyDatabaseSpec
     server: AnyServerSpec
     connection: ConnectionSpec
+    phases: tuple[PhaseSpec, ...] = ()
 
 
 def _pool_in_bad_company(combination: Combination) -> str | None:
-    database, server, connection = combination
+    database, server, connection = combination.database, combination.server, combination.connection
     pool = connection.pool
     if pool is None:
         return None
@@ -56,9 +58,16 @@ def _packages_that_no_environment_has(combination: Combination) -> str | None:
     return f"no locked app environment has all of {', '.join(sorted(needed))}"
 
 
+def _reload_that_no_signal_asks_for(combination: Combination) -> str | None:
+    if "reload-workers" not in faults(combination.phases) or combination.server.reload_signal is not None:
+        return None
+    return f"{combination.server.title} has no signal for a graceful reload"
+
+
 RULES: tuple[Callable[[Combination], str | None], ...] = (
     _pool_in_bad_company,
     _psycogreen_without_psycopg2,
+    _reload_that_no_signal_asks_for,
     # The last: it knows no better reason than that there is none.
     _packages_that_no_environment_has,
 )

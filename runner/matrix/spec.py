@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from runner.durations import Duration
+from runner.matrix.phases import Phases
 from runner.models import Strict
 from runner.stacks.app import Timing
 from runner.stacks.connection import ConnectionSpec
@@ -36,6 +37,8 @@ class LoadSpec(Strict):
     window: Duration = 1.0
     #: The start of each window that is driven but not measured, while clients and connections come back.
     lead_in: Duration = 0.15
+    #: A list under the file's `phases:`, which takes the place of count, idle and windows.
+    phases: Name | None = None
     #: What the app says with each answer: how long it took and on what (`full`), how long alone, or neither.
     timing: Timing = "full"
 
@@ -95,6 +98,8 @@ class MatrixFile(Strict):
     databases: Mapping[Name, AnyDatabaseSpec] = Field(min_length=1)
     servers: Mapping[Name, AnyServerSpec] = Field(min_length=1)
     connections: Mapping[Name, ConnectionSpec] = Field(min_length=1)
+    #: Name to a list of phases, for `load.phases`.
+    phases: Mapping[Name, Phases] = Field(default_factory=dict)
     #: Axis to its values: `database`, `server`, `connection`, or a dotted parameter such as `load.users`.
     matrix: Mapping[str, Annotated[list[Any], Field(min_length=1)]] = Field(min_length=1)
     exclude: list[Mapping[str, Any]] = Field(default_factory=list)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -65,12 +65,19 @@ class NativeService:
         address: Address,
         log_path: Path,
         stop_signal: signal.Signals = signal.SIGINT,
+        start: Callable[[], "subprocess.Popen[bytes]"] | None = None,
     ) -> None:
         self.name = name
         self.address = address
         self.log_path = log_path
+        self.stop_signal = stop_signal
+        self._start = start
+        self._cpu_before = 0.0
+        self._suspended: list[psutil.Process] = []
+        self._take(process)
+
+    def _take(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
-        self._stop_signal = stop_signal
         self._root = psutil.Process(process.pid)
 
     @property
@@ -80,6 +87,11 @@ class NativeService:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """Of its first process; None while that runs, negative if a signal ended it."""
+        return self._process.poll()
+
     def processes(self) -> list[psutil.Process]:
         """The service's live processes, the first one first."""
         try:
@@ -88,7 +100,7 @@ class NativeService:
             return []
 
     def cpu_seconds(self) -> float:
-        total = 0.0
+        total = self._cpu_before
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
@@ -111,14 +123,48 @@ class NativeService:
             self._process.wait(limit)
         return not self.alive()
 
+    def signal(self, number: signal.Signals) -> None:
+        """To its first process, which is the one that the others look to."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def suspend(self) -> None:
+        """Stands still, all its processes, until `resume`: nothing is closed and nothing answers.
+
+        The first process goes first, so that none is born meanwhile. A server's children may each be a session of
+        their own (PostgreSQL's are), which no signal to the group would reach.
+        """
+        self._suspend(self._root)
+        for process in self.processes()[1:]:
+            self._suspend(process)
+
+    def _suspend(self, process: psutil.Process) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+            self._suspended.append(process)
+
+    def resume(self) -> None:
+        """Goes on where `suspend` had it stand still; the first process last. Safe to call at any time."""
+        while self._suspended:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._suspended.pop().resume()
+
+    def start_again(self) -> None:
+        """The same command at the same address, once it has been stopped."""
+        if self._start is None:
+            raise StackError(f"{self.name} cannot be started again")
+        self._take(self._start())
+
     def stop(self) -> None:
         """INT (or the command's own), then TERM, then KILL to the whole family, each given its time.
 
-        One that is suspended hears nothing but KILL.
+        What `suspend` has stopped goes on first, to end in good order; what somebody else has hears nothing but KILL.
         """
+        self.resume()
+        self._cpu_before = self.cpu_seconds()
         # PostgreSQL's backends are in sessions of their own, and after its death nobody's children.
         family = processes.descendants(processes.snapshot(), [self.pid])
-        for number, limit in ((self._stop_signal, waiting.STOP_INT), (signal.SIGTERM, waiting.STOP_TERM)):
+        for number, limit in ((self.stop_signal, waiting.STOP_INT), (signal.SIGTERM, waiting.STOP_TERM)):
             now = processes.look(self.pid)
             if not self.alive() or now is None or now.stopped:
                 break
@@ -162,25 +208,31 @@ class NativeProvider:
         with self._lock:
             if self._closed:
                 raise StackError(f"{name} was not started: the run is being stopped")
-            try:
-                with log_path.open("ab") as log:
-                    process = subprocess.Popen(
-                        list(command.argv),
-                        env={**base_environment(), **command.env},
-                        cwd=command.cwd or self.folder,
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                        pass_fds=pass_fds,
-                        **identity(unprivileged),
-                    )
-            except OSError as error:
-                raise StackError(f"{name} could not be started: {error}") from error
-            service = NativeService(name, process, address, log_path, command.stop_signal)
-            self._services.append(service)
-            self._write_down(service, command)
+
+            def begin() -> "subprocess.Popen[bytes]":
+                try:
+                    with log_path.open("ab") as log:
+                        return subprocess.Popen(
+                            list(command.argv),
+                            env={**base_environment(), **command.env},
+                            cwd=command.cwd or self.folder,
+                            stdin=subprocess.DEVNULL,
+                            stdout=log,
+                            stderr=subprocess.STDOUT,
+                            start_new_session=True,
+                            pass_fds=pass_fds,
+                            **identity(unprivileged),
+                        )
+                except OSError as error:
+                    raise StackError(f"{name} could not be started: {error}") from error
+
+            service = NativeService(name, begin(), address, log_path, command.stop_signal, begin)
+            self._track(service)
             return service
+
+    def _track(self, service: NativeService) -> None:
+        self._services.append(service)
+        self._write_down(service)
 
     def stop(self, service: NativeService) -> None:
         """Stops one service and forgets it."""
@@ -189,6 +241,14 @@ class NativeProvider:
             if service in self._services:
                 self._services.remove(service)
                 self.journal.note("ended", pid=service.pid)
+
+    def start_again(self, service: NativeService) -> None:
+        """Starts what was stopped, at the same address; it is the same service to whoever holds it."""
+        with self._lock:
+            if self._closed:
+                raise StackError(f"{service.name} was not started again: the run is being stopped")
+            service.start_again()
+            self._track(service)
 
     def free_address(self) -> Address:
         """A loopback port that nothing listens on now; who loses the race for it is started anew."""
@@ -223,7 +283,7 @@ class NativeProvider:
         service.stop()
         self.journal.note("ended", pid=service.pid)
 
-    def _write_down(self, service: NativeService, command: Command) -> None:
+    def _write_down(self, service: NativeService) -> None:
         seen = processes.look(service.pid)
         self.journal.note(
             "process",
@@ -232,7 +292,7 @@ class NativeProvider:
             # One that has ended already may have left children, which its mark betrays.
             started=-1 if seen is None else seen.started,
             program=processes.program(service.pid),
-            stop_signal=int(command.stop_signal),
+            stop_signal=int(service.stop_signal),
         )
 
     def _dismiss_guard(self) -> None:

@@ -53,8 +53,9 @@ class Chart:
 
 
 def watched(phases: Sequence[Phase]) -> list[Phase]:
-    """The count, the idle time and the windows, in their order."""
-    return sorted((p for p in phases if p.name in ("count", "idle", "window")), key=lambda phase: phase.offset)
+    """The count, the idle time and the windows, or the cell's own phases, in their order."""
+    shown = ("count", "idle", "window", "drive", "command", "fault")
+    return sorted((phase for phase in phases if phase.name in shown), key=lambda phase: phase.offset)
 
 
 def within(samples: pd.DataFrame, phase: Phase) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from runner.analysis.summary import summarise
 from runner.report import chart, waterfall, wording
 from runner.report.page import build_page
+from runner.report.phase_lines import phase_lines
 from runner.results.store import RunFolder
 
 
@@ -32,7 +33,15 @@ def render(folder: RunFolder) -> str:
     return (
         environment()
         .get_template("page.html.j2")
-        .render(page=page, style=Markup(style), style_hash=digest, chart=chart, waterfall=waterfall, w=wording)
+        .render(
+            page=page,
+            style=Markup(style),
+            style_hash=digest,
+            chart=chart,
+            waterfall=waterfall,
+            w=wording,
+            phase_lines=phase_lines,
+        )
     )
 
 

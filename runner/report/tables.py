@@ -11,6 +11,7 @@ from rich.text import Text
 
 from runner.analysis.model import CellSummary, Ratio, Summary
 from runner.report.comparison import RATIO_TITLES, ratio_titles, table_text
+from runner.report.phase_lines import phase_lines
 from runner.report.wording import (
     NOTHING,
     answer_certainty,
@@ -284,6 +285,7 @@ def _closing(summary: Summary) -> Iterator[Text | Table | Padding]:
     yield from _list("Cells that failed", _failures(summary), _BAD)
     yield from _list("Expectations broken", _broken(summary), _BAD)
     yield from _list("Connections not as predicted", _surprises(summary), "yellow")
+    yield from _list("Faults and commands", phase_lines(summary), "")
     yield from _list("Worth knowing", flag_lines(summary), "yellow")
     yield from _list("Skipped", _skipped(summary), _QUIET)
     yield Text(f"\n{expectations_sentence(summary)} {time_sentence(summary.run)}".replace("\n ", "\n"))
@@ -302,7 +304,7 @@ def _answers(summary: Summary) -> Table:
 
 def _list(title: str, lines: Sequence[str], style: str) -> Iterator[Text | Padding]:
     if lines:
-        yield Text(f"\n{title}", f"bold {style}")
+        yield Text(f"\n{title}", f"bold {style}".rstrip())
         for line in lines:
             yield Padding(Text(brief(line)), (0, 0, 0, 2))
 

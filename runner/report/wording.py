@@ -26,7 +26,7 @@ _TIME_NAMES = {
     "down": "taking stacks down",
     "recording": "writing records",
 }
-_MEASURING = ("count", "idle", "windows")
+_MEASURING = ("count", "idle", "windows", "phases")
 _NAMED_AXES = ("database", "server", "connection")
 
 
@@ -196,7 +196,8 @@ def verdict_legend(family: int) -> str:
 
 def product_of(summary: Summary, database: str) -> str:
     """`PostgreSQL 15.18`, or nothing where the run never got to start it."""
-    return next((record.product for record in summary.run.databases if record.name == database), "")
+    found = (record.product for record in summary.run.databases if record.name.partition(".")[0] == database)
+    return next(found, "")
 
 
 _ANSWERS = {

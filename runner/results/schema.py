@@ -45,10 +45,10 @@ class Flag(Strict):
 class Phase(Strict):
     """A stretch of an attempt. `offset` and `seconds` are on the attempt's clock."""
 
-    name: Literal["up", "verify", "count", "idle", "search", "window", "down"]
+    name: Literal["up", "verify", "count", "idle", "search", "window", "drive", "command", "fault", "down"]
     offset: float
     seconds: float
-    #: Round of a window, from 0.
+    #: Round of a window, or place in the cell's own list of phases, from 0.
     index: int | None = None
 
 
@@ -165,6 +165,37 @@ class ErrorKind(Strict):
     example: str
 
 
+class Recovery(Strict):
+    """What a fault did to the requests, from the moment it struck (`offset`) to the next fault or the end of the load.
+
+    `seconds`: until the fault had done, that is until the database answered again. `requests` and `failed_requests`
+    were answered, or given up, after the strike. The other seconds count from the strike. The first success is the
+    answer of the first successful request that was sent after it or, where some failed, after the first of those.
+    Steady is the quarter of a second from which on nothing failed and in which at least half as many requests
+    succeeded as before the strike. None where that never came, or where no load ran.
+    """
+
+    fault: str
+    offset: float
+    seconds: float
+    requests: int
+    failed_requests: int
+    seconds_to_first_success: float | None
+    seconds_to_steady: float | None
+
+
+class CommandRun(Strict):
+    """A management command: `exit_code` 0 is success; `last_line` is the end of what it printed, all is in `log`."""
+
+    command: str
+    beside: bool
+    offset: float
+    seconds: float
+    exit_code: int
+    last_line: str
+    log: str
+
+
 class WorkerShare(Strict):
     """What one worker process answered. `threads` counts the contexts of it that answered."""
 
@@ -233,6 +264,9 @@ class AttemptRecord(Strict):
     errors: Mapping[str, ErrorKind] = Field(default_factory=dict)
     resources: Mapping[str, ComponentUsage] = Field(default_factory=dict)
     workers: Sequence[WorkerShare] = ()
+    #: One for each fault of the cell's phases, and one for each command, in their order.
+    recovery: Sequence[Recovery] = ()
+    commands: Sequence[CommandRun] = ()
     agreement: Agreement | None = None
     sampler: SamplerQuality | None = None
     #: Machine-wide during the count and windows: CPU busy, steal, pressure.

@@ -3,13 +3,25 @@
 import math
 from pathlib import Path
 
-from runner.analysis.frames import attempts_frame, latest_of_each_block, windows_frame
+from runner.analysis.frames import attempt_values, attempts_frame, latest_of_each_block, windows_frame
 from runner.matrix.metrics import METRICS
-from tests.synthetic import ROUNDS, models, searched, write_run
+from tests.synthetic import ROUNDS, command, models, phased, recovery, searched, write_run
+
+
+def test_faults_add_up_and_the_slowest_recovery_counts(tmp_path: Path) -> None:
+    record = write_run(tmp_path, models()[:1], blocks=1).attempts()[0][1]
+    two = record.model_copy(update={"recovery": [recovery(3, 0.5), recovery(4, 2.5)], "commands": [command(0)] * 2})
+    values = attempt_values(two)
+    assert values["recovery.failed_requests"] == 7
+    assert values["recovery.seconds_to_steady"] == 2.5
+    assert values["commands.failed"] == 0
+    never = attempt_values(record.model_copy(update={"recovery": [recovery(3, None), recovery(4)]}))
+    assert never["recovery.seconds_to_steady"] is None
+    assert "commands.failed" not in never
 
 
 def test_every_metric_that_can_be_bounded_has_a_column_with_figures(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, searched(models()[:1]), blocks=1)
+    folder = write_run(tmp_path, phased(searched(models()[:1])), blocks=1)
     frame = attempts_frame([record for _, record in folder.attempts()])
     assert set(METRICS) <= set(frame.columns)
     assert not frame[list(METRICS)].isna().any().any()

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 
 from runner.analysis.model import Number, Summary
+from runner.analysis.numbers import number
 from runner.analysis.ratios import RATIO_METRICS
-from runner.analysis.summary import combined_status, number, summarise, write_summary
+from runner.analysis.summary import combined_status, summarise, write_summary
 from runner.matrix.metrics import METRICS
+from runner.report.phase_lines import phase_lines
 from runner.results.schema import AttemptRecord, ErrorKind, Flag, Status, Verdict
 from runner.results.store import RunFolder, read_json
-from tests.synthetic import Model, models, searched, showcase, write_run
+from tests.synthetic import Model, models, phased, searched, showcase, write_run
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_a_number_is_median_smallest_largest_and_how_many() -> None:
 
 
 def test_every_metric_that_can_be_bounded_is_a_number_in_the_file(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, searched(models()[:1]))
+    folder = write_run(tmp_path, phased(searched(models()[:1])))
     write_summary(folder)
     metrics = json.loads((folder.path / "summary.json").read_text("utf-8"))["cells"][0]["metrics"]
     for name in METRICS:
@@ -75,6 +77,23 @@ def test_every_metric_that_can_be_bounded_is_a_number_in_the_file(tmp_path: Path
             found = found[part]
         assert set(found) == {"value", "low", "high", "n"}, name
         assert found["n"] == 3
+
+
+def test_faults_and_commands_are_told_one_by_one(tmp_path: Path) -> None:
+    summary = summarise(write_run(tmp_path, phased(models()[:1])))
+    metrics = summary.cells[0].metrics
+    assert metrics is not None
+    (fault,), (command,) = metrics.recovery.faults, metrics.commands.each
+    assert (fault.fault, fault.failed_requests) == ("kill-connections", Number(value=3, low=3, high=3, n=3))
+    assert (command.runs, command.failed, command.example) == (3, 3, "OperationalError: gone")
+    name = summary.cells[0].id
+    assert phase_lines(summary) == [
+        (
+            f"{name}: kill-connections (0.100 s): 3 of 100 requests failed, "
+            "first success after 0.200 s, steady after 1.00 s"
+        ),
+        f"{name}: manage.py work: failed in 3 of 3 runs: OperationalError: gone",
+    ]
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
+import signal
 from typing import Any
 
 import pytest
 
+from runner.matrix.phases import PhaseSpec
 from runner.matrix.rules import RULES, Combination, why_impossible
 from runner.stacks.servers.gunicorn import GunicornSpec
 from tests.matrix.examples import GEVENT, MYSQL, POSTGRES, PSYCOPG2, SYNC, age, make_cell, pool
@@ -86,5 +88,21 @@ def test_a_stack_whose_packages_are_in_no_environment_together() -> None:
     assert found == "no locked app environment has all of eventlet, gunicorn, psycopg2-binary"
 
 
+class DeafGunicorn(GunicornSpec):
+    """Has no signal for a reload."""
+
+    @property
+    def reload_signal(self) -> signal.Signals | None:
+        return None
+
+
+def test_a_reload_that_nothing_asks_for() -> None:
+    cell = make_cell(POSTGRES, SYNC, age(0))
+    phases = (PhaseSpec(fault="reload-workers"),)
+    found = why_impossible(Combination(cell.database, DeafGunicorn(), cell.connection, phases))
+    assert found == "gunicorn sync 4 has no signal for a graceful reload"
+    assert why_impossible(Combination(cell.database, cell.server, cell.connection, phases)) is None
+
+
 def test_every_rule_is_tried() -> None:
-    assert len(RULES) == 3
+    assert len(RULES) == 4

@@ -47,6 +47,12 @@ class FakeService:
     def log_tail(self, lines: int = 20) -> str:
         return ""
 
+    def suspend(self) -> None:
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        raise NotImplementedError
+
     def stop(self) -> None:
         pass
 

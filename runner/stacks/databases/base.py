@@ -176,6 +176,26 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def restart(self) -> None:
+        """A clean stop and a start at the same address; every session ends, and the books go on.
+
+        What connects between the last reading of counters that the stop sets to 0 and the stop itself, some
+        milliseconds, is in no book. StackError where the server stays down.
+        """
+
+    @abstractmethod
+    def kill_connections(self, account: Account) -> int:
+        """Ends the account's sessions from the server's side; how many there were."""
+
+    def pause(self) -> None:
+        """Has every process of the server stand still: connections stay open and nothing answers."""
+        self.service.suspend()
+
+    def resume(self) -> None:
+        """Goes on after `pause`; safe to call at any time. Stopping the server resumes it too."""
+        self.service.resume()
+
+    @abstractmethod
     def create_empty(self, name: str) -> Account:
         """A new, empty database with a user that owns it; any such database may become the template."""
 

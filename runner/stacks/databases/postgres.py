@@ -31,7 +31,7 @@ from runner.stacks.databases.base import (
     setting_text,
 )
 from runner.stacks.databases.certificate import Certificate, make_certificate
-from runner.stacks.databases.starting import Starter, hand_over, prove_identity
+from runner.stacks.databases.starting import Starter, hand_over, prove_identity, wait_until_ready
 
 Session: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
@@ -101,6 +101,8 @@ class _Mark:
 class Postgres(Database):
     """See `runner.stacks.databases.base.Database`."""
 
+    service: NativeService
+
     def __init__(self, spec: DatabaseSpec) -> None:
         super().__init__(spec)
         self._password = secrets.token_urlsafe(24)
@@ -132,7 +134,7 @@ class Postgres(Database):
                 argv += ["-c", f"{key}={value}"]
             return Command(argv)
 
-        starter = Starter(provider, name, log_folder)
+        starter, self._provider = Starter(provider, name, log_folder), provider
         self.service, self._admin = starter.start(command, self._connect, psycopg.OperationalError)
         if IDLE_SETTING in self.applied_settings:
             # The harness's own sessions rest for as long as an attempt lasts.
@@ -140,6 +142,17 @@ class Postgres(Database):
             self._admin.execute(f"ALTER ROLE {ADMIN} SET {IDLE_SETTING} = 0")
         self._log = postgres_log.ConnectionLog(self.service.log_path)
         self.product = "PostgreSQL " + self._value("SHOW server_version").split(maxsplit=1)[0]
+
+    def restart(self) -> None:
+        self._admin.close()
+        # INT is a fast shutdown: sessions are told, and the statistics are saved.
+        self._provider.stop(self.service)
+        self._log.server_stopped()
+        self._provider.start_again(self.service)
+        self._admin = wait_until_ready(self.service, self._connect, psycopg.OperationalError)
+
+    def kill_connections(self, account: Account) -> int:
+        return len(self._admin.execute(_KILL, [account.database]).fetchall())
 
     def _initialise(self, binaries: Path, folder: Path) -> None:
         secret = folder / "secret"
@@ -298,6 +311,10 @@ class Postgres(Database):
         return str(row[0])
 
 
+_KILL = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = %s AND backend_type = 'client backend'
+"""
 _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
 _PORTS = "SELECT client_port FROM pg_stat_activity WHERE datname = %s AND client_port > 0"
 _BOOKS = """

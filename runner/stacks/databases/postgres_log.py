@@ -57,6 +57,13 @@ class ConnectionLog:
     def forget(self, database: str) -> None:
         self._tallies.pop(database, None)
 
+    def server_stopped(self) -> None:
+        """No session outlives the server, whether or not it came to say that it ended."""
+        self.read()
+        for tally in self._tallies.values():
+            tally.changes += [-1] * len(tally.live)
+            tally.live.clear()
+
     def read(self) -> None:
         """Takes in the whole lines that have been written since the last call."""
         with self._path.open("rb") as log:
