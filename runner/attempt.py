@@ -17,8 +17,10 @@ from runner.evidence import Aftermath, Evidence, Stretch
 from runner.load.generator import Driven, LoadGenerator, locustfile_of
 from runner.load.records import read_records
 from runner.matrix.cells import Cell
+from runner.matrix.spec import SamplingSpec
 from runner.phased import PhaseRun
 from runner.plan import PlannedAttempt
+from runner.pooled import PooledSide
 from runner.preparation import Prepared
 from runner.provision.native import LOOPBACK, Command, NativeProvider, NativeService
 from runner.provision.service import Service
@@ -26,6 +28,7 @@ from runner.recording import basic_record, measured_record
 from runner.results.schema import AttemptRecord, Phase, Verdict
 from runner.results.store import RunFolder, now_utc, writing
 from runner.sampling.host import HostSampler, host_frame, read_kernel_counters
+from runner.sampling.pooler import pooler_frame
 from runner.stacks.app import ROOT, App, Overlay, Process, django_database, make_overlay
 from runner.stacks.databases.base import Account
 from runner.stacks.environment import AppEnvironment
@@ -49,6 +52,8 @@ class Stage:
     seed: str
     #: Set when the run is being stopped: nothing more is started.
     stopping: threading.Event = field(default_factory=threading.Event)
+    #: Looks at a pooler a second: as many as at the database.
+    pooler_looks: float = SamplingSpec().database
     #: The same for the whole run.
     breaker: Breaker = field(default_factory=Breaker)
 
@@ -72,6 +77,7 @@ class Attempt:
         self._failure: Verdict | None = None
         self._cut_off = False
         self._account: Account | None = None
+        self._pooled = PooledSide(self.evidence)
         self._app_server: NativeService | None = None
         self._generator: LoadGenerator | None = None
 
@@ -87,7 +93,7 @@ class Attempt:
             self._cut_off = isinstance(error, Interrupted)
 
     def up(self) -> None:
-        """A database of its own, the app server, the load generator; returns when all three are ready."""
+        """A database and, in its cell, a pooler of its own, the app server, the load generator: until all are ready."""
         with self.phase("up"):
             planned = self.evidence.planned
             self.stage.folder.event("started", cell=self.cell.id, block=planned.block, attempt=planned.attempt)
@@ -97,6 +103,8 @@ class Attempt:
                 self._account = self.stage.prepared.database.create_from_template(name)
             self.stage.prepared.sampler.watch(self._account.database)
             self._go_on_unless_stopping()
+            address, logs = self.stage.prepared.database.service.address, self._folder / "logs"
+            self._pooled.start(self.stage.provider, self._account, address, logs, self.stage.pooler_looks)
             if not self.cell.serves:
                 return
             # Locust's imports and Django's run at the same time.
@@ -132,7 +140,8 @@ class Attempt:
     def idle(self) -> None:
         """Stands still, then reads the books: what is still connected lingers."""
         with self.phase("idle"):
-            time.sleep(self.cell.load.idle)
+            with self._pooled.watching():
+                time.sleep(self.cell.load.idle)
             self._read_books()
 
     def run_phases(self) -> None:
@@ -176,6 +185,7 @@ class Attempt:
                     self._generator.close()
             finally:
                 self.stop_server()
+                self._pooled.stop(self.stage.provider)
 
     def record(self) -> AttemptRecord:
         """Reads everything back, judges, and writes it down; a failed one keeps what it measured."""
@@ -262,7 +272,8 @@ class Attempt:
 
     def _overlay(self, account: Account, host: str) -> Overlay:
         stage, cell = self.stage, self.cell
-        settings = django_database(cell.database, cell.connection, account, stage.prepared.database.service.address)
+        address = self._pooled.address or stage.prepared.database.service.address
+        settings = django_database(cell.database, cell.connection, account, address, cell.pooler)
         return make_overlay(
             stage.app,
             settings,
@@ -273,6 +284,7 @@ class Attempt:
         )
 
     def _read_books(self) -> None:
+        self._pooled.read_books()
         with self.stage.prepared.lock:
             self.evidence.books = self.stage.prepared.database.books(self.account)
 
@@ -280,7 +292,9 @@ class Attempt:
     def _peak_watched(self) -> Iterator[None]:
         with self.stage.prepared.lock:
             mark = self.stage.prepared.database.mark_peak(self.account)
+        self._pooled.mark_peak()
         yield
+        self._pooled.read_peak()
         with self.stage.prepared.lock:
             self.evidence.peak = self.stage.prepared.database.read_peak(mark)
 
@@ -297,11 +311,13 @@ class Attempt:
     @contextmanager
     def watching(self, *, with_memory: bool) -> Iterator["_Watch"]:
         """Watches host and components during one stretch of load."""
-        components: dict[str, Service] = {"app": self.server, "database": self.stage.prepared.database.service}
+        database = self.stage.prepared.database.service
+        components: dict[str, Service] = {"app": self.server, "database": database, **self._pooled.services()}
         watch = _Watch(components)
         self.stage.host_sampler.focus({**components, "load": self.load.service}, with_memory=with_memory)
         try:
-            yield watch
+            with self._pooled.watching():
+                yield watch
         finally:
             self.evidence.host_rows += self.stage.host_sampler.look_away()
         watch.end()
@@ -329,6 +345,8 @@ class Attempt:
             requests.to_parquet(self._folder / "requests.parquet", index=False)
             samples.to_parquet(self._folder / "samples.parquet", index=False)
             host_frame(self.evidence.host_rows, zero).to_parquet(self._folder / "host.parquet", index=False)
+            if self.cell.pooler is not None:
+                pooler_frame(self.evidence.pooler_rows, zero).to_parquet(self._folder / "pooler.parquet", index=False)
             for superseded in ("requests.raw", "requests.json"):
                 (self._folder / superseded).unlink(missing_ok=True)
 

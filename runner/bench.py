@@ -57,7 +57,10 @@ def bench(options: Options, results: Console, messages: Console) -> int:
     expansion = expand(matrix)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     plan = make_plan(expansion, matrix, seed=seed, only=options.only, quick=options.quick, blocks=options.blocks)
-    doctor.require_programs({cell.database.engine for cell in plan.cells.values()})
+    doctor.require_programs(
+        {cell.database.engine for cell in plan.cells.values()},
+        {cell.pooler.kind for cell in plan.cells.values() if cell.pooler is not None},
+    )
     apps = dict.fromkeys(plan.cells, load_app(matrix.app))
     environments = build_environments(plan.cells, messages)
     with own_turn(wait=options.wait, say=partial(messages.print, highlight=False, soft_wrap=True)):

@@ -16,6 +16,8 @@ from runner.errors import EnvironmentUnfit
 from runner.host import system_name
 from runner.stacks.app import ROOT
 from runner.stacks.databases import DATABASES
+from runner.stacks.poolers import POOLERS
+from runner.stacks.poolers.proxysql import find_program as find_proxysql
 
 # Each stack takes some ten processes, each of these a few dozen files; a group has up to twenty stacks.
 OPEN_FILES = 4096
@@ -32,15 +34,17 @@ class Finding:
     needed: bool = True
 
 
-def require_programs(engines: Iterable[str]) -> None:
-    """Refuses to start a run whose database servers are not installed."""
+def require_programs(engines: Iterable[str], poolers: Iterable[str] = ()) -> None:
+    """Refuses to start a run whose database servers or poolers are not installed."""
     for engine in sorted(engines):
         DATABASES[engine].installed()
+    for kind in sorted(poolers):
+        POOLERS[kind].installed()
 
 
 def examine(results: Console) -> int:
     """Prints every finding; returns 0, or 3 where something needed is missing."""
-    findings = [*_databases(), _system_packages(), _files(), _docker()]
+    findings = [*_databases(), *_poolers(), _system_packages(), _files(), _docker()]
     for finding in findings:
         mark = "[green]✓[/]" if not finding.remedy else "[red]✗[/]" if finding.needed else "[yellow]–[/]"
         results.print(f"{mark} {finding.what}: {escape(finding.found)}", highlight=False, soft_wrap=True)
@@ -56,6 +60,23 @@ def _databases() -> list[Finding]:
             findings.append(Finding(f"{engine} server", database.installed()))
         except EnvironmentUnfit as error:
             findings.append(Finding(f"{engine} server", str(error), "make setup"))
+    return findings
+
+
+def _poolers() -> list[Finding]:
+    """Matrices without poolers run without any."""
+    findings = []
+    for kind, pooler in POOLERS.items():
+        try:
+            findings.append(Finding(f"{kind} pooler", pooler.installed()))
+        except EnvironmentUnfit as error:
+            findings.append(Finding(f"{kind} pooler", str(error), "make setup", needed=False))
+    found = find_proxysql()
+    if found is None:
+        remedy = "nothing: Debian has no package of it, and connbench does not drive it yet"
+        findings.append(Finding("proxysql pooler", "not installed; its cells are skipped", remedy, needed=False))
+    else:
+        findings.append(Finding("proxysql pooler", f"{found}; connbench does not drive it yet, its cells are skipped"))
     return findings
 
 

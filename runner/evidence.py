@@ -11,6 +11,7 @@ from runner.results.schema import CommandRun, Phase
 from runner.sampling.host import HostRow, KernelCounters
 from runner.stacks.app import AppDescription
 from runner.stacks.databases.base import Books, Peak
+from runner.stacks.poolers.base import ClientBooks, PoolerReading
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Stretch:
     driven: Driven
     #: Place in its round; 0 for the count.
     position: int
-    #: Seconds by component: app, database, load.
+    #: Seconds by component: app, database, load, and pooler where there is one.
     cpu_seconds: Mapping[str, float]
     kernel: tuple[KernelCounters, KernelCounters]
 
@@ -69,6 +70,15 @@ class Evidence:
     strikes: list[Strike] = field(default_factory=list)
     commands: list[CommandRun] = field(default_factory=list)
     host_rows: list[HostRow] = field(default_factory=list)
+    #: What the pooler showed, by monotonic moment, and its own books: as `peak` and `books` of the database's.
+    pooler_rows: list[tuple[float, PoolerReading]] = field(default_factory=list)
+    client_peak: Peak | None = None
+    client_books: ClientBooks | None = None
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The parts of the stack whose use of the machine is told apart."""
+        return ("app", "database", *(["pooler"] if self.cell.pooler is not None else []), "load")
 
     @property
     def is_open(self) -> bool:

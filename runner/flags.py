@@ -60,8 +60,8 @@ def _load_flags(evidence: Evidence) -> list[Flag]:
         flags.append(Flag(code="not-steady", text=text))
     if errors := [error for one in driven for error in one.script_errors]:
         flags.append(Flag(code="load-script-error", text=f"the traffic profile raised: {errors[0]}"))
-    if evidence.peak is not None and evidence.peak.doubt:
-        flags.append(Flag(code="peak-in-doubt", text=evidence.peak.doubt))
+    peaks = [peak for peak in (evidence.peak, evidence.client_peak) if peak is not None]
+    flags += [Flag(code="peak-in-doubt", text=peak.doubt) for peak in peaks if peak.doubt]
     return flags
 
 

@@ -152,10 +152,12 @@ def plan_as_json(expansion: Expansion, plan: Plan) -> dict[str, Any]:
 
 def cell_params(cell: Cell) -> dict[str, Any]:
     """A cell's parameters, resolved, as plain values."""
+    pooler = {} if cell.pooler is None else {"pooler": cell.pooler.model_dump(mode="json")}
     return {
         "database": cell.database.model_dump(mode="json"),
         "server": cell.server.model_dump(mode="json"),
         "connection": cell.connection.model_dump(mode="json"),
+        **pooler,
         "load": cell.load.model_dump(mode="json"),
         **(
             {"phases": [phase.model_dump(mode="json", exclude_defaults=True) for phase in cell.phases]}

@@ -11,6 +11,7 @@ from runner.results.schema import (
     Agreement,
     Arrivals,
     AttemptRecord,
+    ClientConnections,
     ComponentUsage,
     Connections,
     Latency,
@@ -140,6 +141,23 @@ def _connections(evidence: Evidence, counted: pd.DataFrame) -> Connections | Non
         database_requests=asked,
         opened_per_request=books.opened / asked if asked else None,
         transactions=books.transactions,
+        client=_clients(evidence, asked),
+    )
+
+
+def _clients(evidence: Evidence, asked: int) -> ClientConnections | None:
+    """The app's side of its pooler; None where there is none."""
+    books, peak = evidence.client_books, evidence.client_peak
+    if books is None or peak is None:
+        return None
+    return ClientConnections(
+        peak=peak.connections,
+        opened=books.opened,
+        refused=books.refused,
+        lingering=books.current,
+        opened_per_request=books.opened / asked if asked else None,
+        waiting_max=max((reading.clients_waiting for _, reading in evidence.pooler_rows), default=0),
+        waited_seconds=books.waited_seconds,
     )
 
 
@@ -170,7 +188,7 @@ def _resources(evidence: Evidence) -> dict[str, ComponentUsage]:
     requests = sum(stretch.driven.requests for stretch in timed)
     host = host_frame(evidence.host_rows, evidence.clock_zero)
     usage = {}
-    for component in ("app", "database", "load"):
+    for component in evidence.components:
         seconds = sum(stretch.cpu_seconds[component] for stretch in timed)
         memory = host.loc[host["component"] == component, "memory_bytes"].dropna()
         if component == "database":

@@ -128,6 +128,7 @@ class Run:
                 environments=self._environments,
                 prepared=found,
                 host_sampler=host_sampler,
+                pooler_looks=self._plan.sampling.database,
                 seed=str(group.seed),
                 stopping=stopping,
                 breaker=self._breaker,

@@ -15,6 +15,7 @@ from runner.results.schema import (
     AttemptRecord,
     Capacity,
     CellRecord,
+    ClientConnections,
     CommandRun,
     ComponentUsage,
     Connections,
@@ -61,6 +62,8 @@ class Model:
     verdicts: Mapping[int, Verdict] = field(default_factory=dict)
     flags: tuple[Flag, ...] = ()
     name: str | None = None
+    #: The app's connections to a pooler, where there is one.
+    clients: int | None = None
     #: Its load is open: `capacity` is what the search finds; by block, None where the most that was tried was held.
     capacity: float | None = None
     failed: Mapping[int, float | None] = field(default_factory=dict)
@@ -263,6 +266,8 @@ def _measured(
         "database": ComponentUsage(cpu_seconds_per_request=0.4 / model.rps, peak_memory_bytes=95_000_000),
         "load": ComponentUsage(cpu_seconds_per_request=0.0003, peak_memory_bytes=60_000_000),
     }
+    if model.clients is not None:
+        usage["pooler"] = ComponentUsage(cpu_seconds_per_request=0.0002, peak_memory_bytes=3_000_000)
     return _basic(model, block, verdict).model_copy(
         update={
             "phases": phases,
@@ -277,6 +282,7 @@ def _measured(
                 database_requests=served,
                 opened_per_request=opened / served,
                 transactions=served * 3,
+                client=_clients(model.clients, served),
             ),
             "windows": windows,
             "latency_ms": _latency(model.p50 / luck),
@@ -293,6 +299,20 @@ def _measured(
             "commands": model.commands,
             **_open_figures(model, block, windows),
         }
+    )
+
+
+def _clients(clients: int | None, served: int) -> ClientConnections | None:
+    if clients is None:
+        return None
+    return ClientConnections(
+        peak=clients,
+        opened=clients,
+        refused=0,
+        lingering=clients,
+        opened_per_request=clients / served,
+        waiting_max=clients // 2,
+        waited_seconds=0.8,
     )
 
 
@@ -387,6 +407,18 @@ def command(exit_code: int, last_line: str = "") -> CommandRun:
 def phased(cells: Iterable[Model]) -> list[Model]:
     """The same cells, with a fault that failed three requests and a command that failed."""
     return [replace(cell, recovery=(recovery(3),), commands=(command(1, "OperationalError: gone"),)) for cell in cells]
+
+
+def pooled(cells: Iterable[Model]) -> list[Model]:
+    """The same cells behind a pooler: their connections are its own, and the app has three times as many to it."""
+    return [
+        replace(
+            cell,
+            prediction=replace(cell.prediction, clients=prediction(3 * cell.peak, left=3 * cell.peak)),
+            clients=3 * cell.peak,
+        )
+        for cell in cells
+    ]
 
 
 def slower(cells: Iterable[Model], factor: float, *names: str) -> list[Model]:

@@ -100,7 +100,7 @@ def _nothing_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     site.mkdir(parents=True)
     monkeypatch.setattr(benching, "Run", FakeRun)
     monkeypatch.setattr(benching, "build_environment", lambda name, versions: AppEnvironment(name, tmp_path / "env"))
-    monkeypatch.setattr(doctor, "require_programs", lambda engines: None)
+    monkeypatch.setattr(doctor, "require_programs", lambda *_: None)
 
 
 @pytest.mark.usefixtures("_nothing_is_started")
@@ -135,7 +135,7 @@ def test_a_seed_is_drawn_where_none_is_given(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_nothing_is_started")
 def test_nothing_is_written_where_nothing_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(engines: object) -> None:
+    def refuse(*_: object) -> None:
         raise EnvironmentUnfit("no PostgreSQL here")
 
     with pytest.raises(UsageError):

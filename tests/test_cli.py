@@ -293,7 +293,7 @@ def test_an_interrupt_before_the_run_exits_130(connbench: Connbench, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(benching, "build_environment", interrupt)
-    monkeypatch.setattr(doctor, "require_programs", lambda _: None)
+    monkeypatch.setattr(doctor, "require_programs", lambda *_: None)
     code, _, err = connbench("run", "-m", SMALL)
     assert code == 130
     assert "Traceback" not in err

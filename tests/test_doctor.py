@@ -15,6 +15,7 @@ from rich.console import Console
 from runner import doctor
 from runner.errors import EnvironmentUnfit
 from runner.stacks.databases import DATABASES
+from runner.stacks.poolers import POOLERS
 
 
 class Machine:
@@ -29,6 +30,10 @@ class Machine:
         self.os_release: dict[str, str] | None = {"PRETTY_NAME": "Debian [12]"}
         for engine in DATABASES:
             monkeypatch.setattr(DATABASES[engine], "installed", lambda engine=engine: self._installed(engine))
+        for kind in POOLERS:
+            monkeypatch.setattr(POOLERS[kind], "installed", lambda kind=kind: self._installed(kind))
+        self.proxysql: str | None = None
+        monkeypatch.setattr(doctor, "find_proxysql", lambda: self.proxysql)
         monkeypatch.setattr(subprocess, "run", lambda *_, **__: self.packages)
         monkeypatch.setattr(resource, "getrlimit", lambda _: (self.open_files, resource.RLIM_INFINITY))
         monkeypatch.setattr(docker, "from_env", self._docker)
@@ -66,8 +71,10 @@ def examine() -> tuple[int, str]:
 def test_a_complete_machine(machine: Machine) -> None:
     code, text = examine()
     assert code == 0
-    assert text.count("✓") == 5
-    assert "to mend it" not in text
+    assert text.count("✓") == 6
+    assert "pgbouncer pooler: pgbouncer 1.0" in text
+    assert "– proxysql pooler: not installed; its cells are skipped\n" in text
+    assert text.count("to mend it") == 1, "ProxySQL is nothing to want"
     assert "postgres server: postgres 1.0" in text
     assert "mysql server: mysql 1.0" in text
     assert "complete (Debian [12])" in text
@@ -81,6 +88,18 @@ def test_a_missing_database_server_is_told_with_the_command_that_mends_it(machin
     assert "✗ mysql server: neither mysqld nor mariadbd is on the PATH [looked in /usr/sbin]\n" in text
     assert "to mend it: make setup" in text
     assert "✓ postgres server" in text, "the rest is looked at all the same"
+
+
+def test_poolers_are_not_needed(machine: Machine) -> None:
+    machine.lacking["pgbouncer"] = "PgBouncer is not installed"
+    machine.proxysql = "/usr/bin/proxysql"
+    code, text = examine()
+    assert code == 0
+    assert "– pgbouncer pooler: PgBouncer is not installed\n    to mend it: make setup" in text
+    assert "✓ proxysql pooler: /usr/bin/proxysql; connbench does not drive it yet" in text
+    doctor.require_programs({"postgres"}, set())
+    with pytest.raises(EnvironmentUnfit, match="PgBouncer is not installed"):
+        doctor.require_programs({"postgres"}, {"pgbouncer"})
 
 
 def test_missing_packages(machine: Machine) -> None:

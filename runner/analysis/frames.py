@@ -9,7 +9,7 @@ from runner.matrix.metrics import METRICS
 from runner.results.schema import Arrivals, AttemptRecord, Latency, Waterfall
 
 #: The parts of a stack whose use of the machine is told apart.
-COMPONENTS = ("app", "database", "load")
+COMPONENTS = ("app", "database", "pooler", "load")
 QUANTILES = tuple(Latency.model_fields)
 ARRIVALS = tuple(Arrivals.model_fields)
 #: The parts of a request's time.
@@ -65,7 +65,7 @@ def attempt_values(record: AttemptRecord) -> dict[str, float | None]:
     }
     for name in METRICS:
         if name.startswith("connections."):
-            values[name] = connections.get(name.removeprefix("connections."))
+            values[name] = _at(connections, name.split(".")[1:])
     values |= _phase_values(record)
     for component in COMPONENTS:
         usage = record.resources.get(component)
@@ -86,6 +86,14 @@ def _phase_values(record: AttemptRecord) -> dict[str, float | None]:
     if record.commands:
         values["commands.failed"] = sum(run.exit_code != 0 for run in record.commands)
     return values
+
+
+def _at(values: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    """The value under nested names; None where one of them is missing."""
+    here: Any = values
+    for name in path:
+        here = None if here is None else here.get(name)
+    return None if here is None else float(here)
 
 
 def windows_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:

@@ -68,6 +68,18 @@ class WaterfallNumbers(Strict):
     app: Number | None = None
 
 
+class ClientNumbers(Strict):
+    """The app's connections to its pooler, as `runner.results.schema.ClientConnections` explains them."""
+
+    peak: Number | None = None
+    opened: Number | None = None
+    opened_per_request: Number | None = None
+    refused: Number | None = None
+    lingering: Number | None = None
+    waiting_max: Number | None = None
+    waited_seconds: Number | None = None
+
+
 class ConnectionNumbers(Strict):
     """`as_predicted` holds when every block does as predicted; None where no block could tell."""
 
@@ -77,6 +89,8 @@ class ConnectionNumbers(Strict):
     opened_per_request: Number | None = None
     refused: Number | None = None
     lingering: Number | None = None
+    #: In cells with a pooler; everything else here is the pooler's side to the database.
+    client: ClientNumbers | None = None
     predicted: Prediction
     as_predicted: bool | None = None
     prediction_note: str = ""

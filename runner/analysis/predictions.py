@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from runner.matrix.cells import Prediction
 from runner.matrix.prediction import as_predicted
-from runner.results.schema import AttemptRecord
+from runner.results.schema import AttemptRecord, Connections
 
 _PREDICTION = TypeAdapter(Prediction)
 
@@ -26,16 +26,23 @@ def judge_prediction(prediction: Prediction, attempts: Sequence[AttemptRecord]) 
         if seen is None:
             continue
         judged = True
-        holds, note = as_predicted(
-            prediction,
-            peak=seen.peak,
-            opened=seen.opened,
-            database_requests=seen.database_requests,
-            lingering=seen.lingering,
-        )
-        if not holds:
+        if note := "; ".join(_notes(prediction, seen)):
             surprises.setdefault(note, []).append(str(record.block))
     if not judged:
         return None, ""
     notes = (f"{note} (block{'s'[: len(blocks) - 1]} {', '.join(blocks)})" for note, blocks in surprises.items())
     return not surprises, "; ".join(notes)
+
+
+def _notes(prediction: Prediction, seen: Connections) -> list[str]:
+    """What is not as predicted, on the database's side and, where there is a pooler, on the clients'."""
+    notes = []
+    holds, note = as_predicted(prediction, seen.peak, seen.opened, seen.database_requests, seen.lingering)
+    if not holds:
+        notes.append(note)
+    if prediction.clients is not None and seen.client is not None:
+        side = seen.client
+        holds, note = as_predicted(prediction.clients, side.peak, side.opened, seen.database_requests, side.lingering)
+        if not holds:
+            notes.append(f"clients: {note}")
+    return notes

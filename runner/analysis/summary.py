@@ -23,6 +23,7 @@ from runner.analysis.model import (
     CapacityBracket,
     CellMetrics,
     CellSummary,
+    ClientNumbers,
     ComponentNumbers,
     ConnectionNumbers,
     Errors,
@@ -36,6 +37,7 @@ from runner.analysis.numbers import number
 from runner.analysis.phases import command_numbers, recovery_numbers
 from runner.analysis.predictions import judge_prediction, read_prediction
 from runner.analysis.ratios import Comparison
+from runner.matrix.metrics import CLIENT_COUNTS
 from runner.results.schema import AttemptRecord, CellRecord, ErrorKind, RunEnd, RunRecord, Status
 from runner.results.store import RunFolder, write_json
 
@@ -143,6 +145,7 @@ def _metrics(
         waterfall_ms=WaterfallNumbers(**_numbers(sound, "waterfall_ms", TIMES)),
         connections=ConnectionNumbers(
             **_numbers(sound, "connections", fields),
+            client=ClientNumbers(**_numbers(sound, "connections.client", CLIENT_COUNTS)) if predicted.clients else None,
             predicted=predicted,
             as_predicted=verdict,
             prediction_note=note,

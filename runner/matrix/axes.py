@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 from runner.models import Strict
 
 #: Axis to the section of the file whose definitions it names.
-SECTIONS = {"database": "databases", "server": "servers", "connection": "connections"}
+SECTIONS = {"database": "databases", "server": "servers", "connection": "connections", "pooler": "poolers"}
+#: The axis that a matrix may go without: none of its cells has a pooler then.
+POOLER = "pooler"
 LOAD = "load"
 
 S = TypeVar("S", bound=Strict)
@@ -26,7 +28,7 @@ class Parameter:
         """Whether a cell with these definitions has the parameter at all."""
         if self.section == LOAD:
             return True
-        return any(section == self.section and axes[axis] == self.name for axis, section in SECTIONS.items())
+        return any(section == self.section and axes.get(axis) == self.name for axis, section in SECTIONS.items())
 
 
 def parse_parameter(axis: str) -> Parameter | None:

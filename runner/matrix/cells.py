@@ -9,6 +9,7 @@ from runner.matrix.spec import LoadSpec
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.packages import environment_name, environment_with
+from runner.stacks.poolers import AnyPoolerSpec
 from runner.stacks.servers import AnyServerSpec
 
 
@@ -29,6 +30,8 @@ class Cell:
     reference: str | None
     #: Packages that are to have another version than the locked one.
     versions: Mapping[str, str] = field(default_factory=dict)
+    #: What stands between app and database; None where the app connects to the database itself.
+    pooler: AnyPoolerSpec | None = None
     #: What takes the place of count, idle and windows; empty in the default attempt.
     phases: tuple[PhaseSpec, ...] = ()
 
@@ -89,6 +92,8 @@ class Prediction:
     `opened_max` for each request. `refusals` says that the cell may want more than the database lets in: refused
     connections and failed requests are then part of the prediction. `broken` says why the stack cannot work,
     whatever it is seen to do; empty where it can.
+
+    Behind a pooler these are the pooler's connections to the database; `clients` are the app's to the pooler.
     """
 
     min: int
@@ -101,3 +106,4 @@ class Prediction:
     refusals: bool = False
     opened_more_per_request: float = 0.0
     broken: str = ""
+    clients: "Prediction | None" = None

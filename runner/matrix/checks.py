@@ -7,19 +7,21 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from runner.matrix.axes import LOAD, SECTIONS, Parameter, parse_parameter, same, unknown_part, with_parameters
+from runner.matrix.axes import LOAD, POOLER, SECTIONS, Parameter, parse_parameter, same, unknown_part, with_parameters
 from runner.matrix.document import Document, Place, nearest, not_among, shown
 from runner.matrix.shape import own_words
 from runner.matrix.spec import LoadSpec
 from runner.models import Strict
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.poolers import NO_POOLER, AnyPoolerSpec
 from runner.stacks.servers import AnyServerSpec
 
 _KINDS: Mapping[str, Any] = {
     "databases": AnyDatabaseSpec,
     "servers": AnyServerSpec,
     "connections": ConnectionSpec,
+    "poolers": AnyPoolerSpec,
 }
 
 
@@ -95,15 +97,21 @@ class _Checker:
                 self._document.at_value(("matrix", axis, index), f"found {shown(value)} twice on one axis")
 
     def _check_definitions(self, axis: str, values: list[Any]) -> None:
-        allowed = list(self._definitions[SECTIONS[axis]])
+        allowed = self._names(axis)
         for index, value in enumerate(values):
             if not isinstance(value, str) or value not in allowed:
                 self._document.at_value(("matrix", axis, index), not_among(value, allowed))
 
+    def _names(self, axis: str) -> list[str]:
+        """What an axis of definitions can have."""
+        return [*([NO_POOLER] if axis == POOLER else []), *self._definitions[SECTIONS[axis]]]
+
     def _check_unnamed_axes(self) -> None:
         for axis, section in SECTIONS.items():
             names = list(self._definitions[section])
-            if isinstance(self._data.get("matrix"), dict) and axis not in self._axes and len(names) > 1:
+            # One definition is meant without being named, but a pooler may also be left out.
+            several = len(names) > (0 if axis == POOLER else 1)
+            if isinstance(self._data.get("matrix"), dict) and axis not in self._axes and several:
                 text = f"the axis {axis} is missing; {section} defines {', '.join(names)}: name those to run"
                 self._document.at_key(("matrix",), text)
 
@@ -200,9 +208,7 @@ class _Checker:
         """What an axis can have: whatever is defined, so that an axis can be cut short for a while."""
         on_axis = self._axes.get(axis)
         values = on_axis if isinstance(on_axis, list) else []
-        return (
-            list(dict.fromkeys([*self._definitions[SECTIONS[axis]], *_texts(values)])) if axis in SECTIONS else values
-        )
+        return list(dict.fromkeys([*self._names(axis), *_texts(values)])) if axis in SECTIONS else values
 
     def _check_app(self, app: str) -> None:
         folder = self._root / "apps"

@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from runner.errors import UsageError
-from runner.matrix.axes import LOAD, SECTIONS, Parameter, parse_parameter, selects, with_parameters
+from runner.matrix.axes import LOAD, POOLER, SECTIONS, Parameter, parse_parameter, selects, with_parameters
 from runner.matrix.cells import Cell, SkippedCell
 from runner.matrix.rules import Combination, why_impossible
 from runner.matrix.shape import own_words
 from runner.matrix.spec import MatrixFile
+from runner.stacks.poolers import NO_POOLER, AnyPoolerSpec
 
 # Ten times what a night can run. More is a mistake in the file, and is refused before it fills the memory.
 MOST_CELLS = 2_000
@@ -62,8 +63,11 @@ class _Axes:
             "databases": matrix.databases,
             "servers": matrix.servers,
             "connections": matrix.connections,
+            "poolers": matrix.poolers,
         }
-        implied = {axis: list(definitions[section]) for axis, section in SECTIONS.items() if axis not in matrix.matrix}
+        #: Axes of named definitions to their sections.
+        self.named = {axis: name for axis, name in SECTIONS.items() if axis in matrix.matrix or axis != POOLER}
+        implied = {axis: list(definitions[name]) for axis, name in self.named.items() if axis not in matrix.matrix}
         self.values: dict[str, Sequence[Any]] = {**implied, **matrix.matrix}
         parsed = (parse_parameter(axis) for axis in matrix.matrix if axis not in SECTIONS)
         self.parameters = {parameter.axis: parameter for parameter in parsed if parameter is not None}
@@ -72,7 +76,7 @@ class _Axes:
     def count(self) -> int:
         """How many combinations there are, without making any."""
         total = math.prod(len(self.values[p.axis]) for p in self.parameters.values() if p.section == LOAD)
-        for axis, section in SECTIONS.items():
+        for axis, section in self.named.items():
             total *= sum(self._variants(section, name) for name in self.values[axis])
         return total
 
@@ -89,8 +93,8 @@ class _Axes:
         return math.prod(len(self.values[parameter.axis]) for parameter in own)
 
     def _names(self) -> Iterator[dict[str, tuple[int, Any]]]:
-        for row in itertools.product(*(enumerate(self.values[axis]) for axis in SECTIONS)):
-            yield dict(zip(SECTIONS, row, strict=True))
+        for row in itertools.product(*(enumerate(self.values[axis]) for axis in self.named)):
+            yield dict(zip(self.named, row, strict=True))
 
     def _with_parameters(self, names: dict[str, tuple[int, Any]]) -> Iterator[dict[str, tuple[int, Any]]]:
         """A cell's names with each combination of its parameters; every value with its index."""
@@ -121,13 +125,14 @@ def _make(matrix: MatrixFile, axes: _Axes, values: dict[str, Any]) -> Cell | Ski
         database = with_parameters(matrix.databases[values["database"]], _chosen(axes, values, "databases"))
         server = with_parameters(matrix.servers[values["server"]], _chosen(axes, values, "servers"))
         connection = with_parameters(matrix.connections[values["connection"]], _chosen(axes, values, "connections"))
+        pooler = _pooler(matrix, axes, values)
         load = with_parameters(matrix.load, _chosen(axes, values, LOAD))
     except ValidationError as error:
         return SkippedCell(cell_id, values, own_words(error.errors(include_url=False)[0]))
     phases = matrix.phases[load.phases] if load.phases else []
     if phases:
         load = load.model_copy(update={"windows": 0})
-    reason = why_impossible(Combination(database, server, connection, tuple(phases)))
+    reason = why_impossible(Combination(database, server, connection, tuple(phases), pooler))
     if reason is not None:
         return SkippedCell(cell_id, values, reason)
     return Cell(
@@ -143,7 +148,13 @@ def _make(matrix: MatrixFile, axes: _Axes, values: dict[str, Any]) -> Cell | Ski
         load=load,
         reference=None,
         phases=tuple(phases),
+        pooler=pooler,
     )
+
+
+def _pooler(matrix: MatrixFile, axes: _Axes, values: dict[str, Any]) -> AnyPoolerSpec | None:
+    name = values.get(POOLER, NO_POOLER)
+    return None if name == NO_POOLER else with_parameters(matrix.poolers[name], _chosen(axes, values, "poolers"))
 
 
 def _chosen(axes: _Axes, values: Mapping[str, Any], section: str) -> dict[tuple[str, ...], Any]:
@@ -153,7 +164,7 @@ def _chosen(axes: _Axes, values: Mapping[str, Any], section: str) -> dict[tuple[
 
 
 def _cell_id(axes: _Axes, values: Mapping[str, Any]) -> str:
-    names = [_slug(values[axis]) for axis in SECTIONS]
+    names = [_slug(values[axis]) for axis in axes.named]
     parameters = [f"{label}-{_value_slug(values[axis])}" for axis, label in axes.labels.items() if axis in values]
     return "-".join([*names, *parameters])
 
@@ -180,12 +191,12 @@ def _refuse_equal_ids(cells: Sequence[Cell | SkippedCell]) -> None:
 
 
 def _with_references(matrix: MatrixFile, axes: _Axes, cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Each cell with the one that it is compared to: equal but for the connection settings."""
+    """Each cell with the one that it is compared to: equal but for the connection settings and the pooler."""
     reference = matrix.reference or axes.values["connection"][0]
     found: dict[tuple[tuple[str, str], ...], str] = {}
     for cell in cells:
         if cell.connection_name == reference:
-            # With several variants of the reference the first one is meant.
+            # With several variants of the reference, or several poolers, the first one is meant.
             found.setdefault(_apart_from_connection(cell), cell.id)
     return tuple(
         cell
@@ -196,5 +207,5 @@ def _with_references(matrix: MatrixFile, axes: _Axes, cells: Sequence[Cell]) -> 
 
 
 def _apart_from_connection(cell: Cell) -> tuple[tuple[str, str], ...]:
-    own = ("connection", "connections")
+    own = ("connection", "connections", "pooler", "poolers")
     return tuple((axis, repr(value)) for axis, value in cell.axes.items() if axis.split(".")[0] not in own)

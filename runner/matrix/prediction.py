@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from runner.matrix.cells import Cell, Prediction
 from runner.matrix.phased_prediction import with_phases
+from runner.matrix.pooling import behind_pooler
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.drivers import DRIVERS
 from runner.stacks.pools import Demand, PoolSpec
@@ -45,7 +46,8 @@ def predict(cell: Cell, checks: int = CHECKING_CLIENTS) -> Prediction:
         prediction = _kept_by_clients(at, checks)
     else:
         prediction = _kept_by_nobody("greenlet" if cell.server.cooperative else "thread")
-    for further in (_with_start, _closed_when_idle, _with_replaced_workers, _with_fork, _with_late_patch, with_phases):
+    own = (_with_start, _with_replaced_workers, _with_fork, _with_late_patch)
+    for further in (*own, _with_pooler, _closed_when_idle, with_phases):
         prediction = further(prediction, cell)
     return _within(prediction, usable_connections(cell.database))
 
@@ -282,6 +284,10 @@ def _pooled(at: _Situation, pool: PoolSpec, *, persistent: bool) -> Prediction:
         lingering_min=at.touched * one.kept_least,
         lingering_max=kept,
     )
+
+
+def _with_pooler(prediction: Prediction, cell: Cell) -> Prediction:
+    return prediction if cell.pooler is None else behind_pooler(prediction, cell.pooler, cell.load.idle)
 
 
 def _closed_when_idle(prediction: Prediction, cell: Cell) -> Prediction:

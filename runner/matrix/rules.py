@@ -7,6 +7,7 @@ from runner.matrix.phases import PhaseSpec, faults
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.packages import ENVIRONMENTS, environment_with, locked_version
+from runner.stacks.poolers import AnyPoolerSpec
 from runner.stacks.pools import PoolSpec
 from runner.stacks.pools.compatibility import why_not
 from runner.stacks.servers import AnyServerSpec
@@ -20,6 +21,7 @@ class Combination(NamedTuple):
     server: AnyServerSpec
     connection: ConnectionSpec
     phases: tuple[PhaseSpec, ...] = ()
+    pooler: AnyPoolerSpec | None = None
 
 
 def _pool_in_bad_company(combination: Combination) -> str | None:
@@ -51,6 +53,10 @@ def _psycogreen_without_psycopg2(combination: Combination) -> str | None:
     return f"psycogreen is for psycopg2: it does nothing for {combination.database.driver}"
 
 
+def _pooler_that_cannot_stand_there(combination: Combination) -> str | None:
+    return None if combination.pooler is None else combination.pooler.why_not(combination.database)
+
+
 def _packages_that_no_environment_has(combination: Combination) -> str | None:
     needed = _needed(combination)
     if environment_with(needed) is not None:
@@ -68,6 +74,7 @@ RULES: tuple[Callable[[Combination], str | None], ...] = (
     _pool_in_bad_company,
     _psycogreen_without_psycopg2,
     _reload_that_no_signal_asks_for,
+    _pooler_that_cannot_stand_there,
     # The last: it knows no better reason than that there is none.
     _packages_that_no_environment_has,
 )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from runner.durations import Duration
 from runner.matrix.phases import Phases
@@ -11,6 +11,7 @@ from runner.models import Strict
 from runner.stacks.app import Timing
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.poolers import NO_POOLER, AnyPoolerSpec
 from runner.stacks.servers import AnyServerSpec
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
@@ -100,9 +101,18 @@ class MatrixFile(Strict):
     connections: Mapping[Name, ConnectionSpec] = Field(min_length=1)
     #: Name to a list of phases, for `load.phases`.
     phases: Mapping[Name, Phases] = Field(default_factory=dict)
-    #: Axis to its values: `database`, `server`, `connection`, or a dotted parameter such as `load.users`.
+    #: What stands between app and database; `none` is there without being named.
+    poolers: Mapping[Name, AnyPoolerSpec] = Field(default_factory=dict)
+    #: Axis to its values: `database`, `server`, `connection`, `pooler`, or a dotted parameter such as `load.users`.
     matrix: Mapping[str, Annotated[list[Any], Field(min_length=1)]] = Field(min_length=1)
     exclude: list[Mapping[str, Any]] = Field(default_factory=list)
     expect: list[Expectation] = Field(default_factory=list)
     #: The connection settings that ratios are taken to; the first of the connection axis unless told.
     reference: Name | None = None
+
+    @field_validator("poolers", mode="after")
+    @classmethod
+    def _none_is_no_pooler(cls, poolers: Mapping[str, Any]) -> Mapping[str, Any]:
+        if NO_POOLER in poolers:
+            raise ValueError(f"{NO_POOLER} stands for no pooler: give this one another name")
+        return poolers

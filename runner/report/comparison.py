@@ -10,6 +10,7 @@ from runner.analysis.model import (
     ArrivalNumbers,
     CellSummary,
     Change,
+    ClientNumbers,
     ComponentNumbers,
     LatencyNumbers,
     Ratio,
@@ -43,15 +44,25 @@ assert tuple(RATIO_TITLES) == (*RATIO_METRICS, SERVICE, CAPACITY)
 
 _MEGABYTE = 1e-6
 _MILLISECONDS = 1e3
-_COUNTS = ("errors", "due", "late", "dropped", "peak", "opened", "lingering")
+_COUNTS = (
+    *("errors", "due", "late", "dropped", "peak", "opened", "lingering"),
+    *("client_peak", "client_opened", "client_lingering", "clients_waiting"),
+)
 
 
 def comparison_frame(summary: Summary) -> pd.DataFrame:
     """One row a cell. Units are in the columns' names; `predicted` is the peak's; None is "not measured"."""
     rows = [_row(cell) for cell in summary.cells]
-    columns = [name for name in _COLUMNS if name not in _OPEN_COLUMNS or any(row.get(name) is not None for row in rows)]
+    shown = {name for name in _WHERE_MEASURED if any(row.get(name) is not None for row in rows)}
+    columns = [name for name in _COLUMNS if name not in _WHERE_MEASURED or name in shown]
     return pd.DataFrame(rows, columns=columns).astype(object).where(lambda frame: frame.notna(), None)
 
+
+#: Only there where some cell speaks to a pooler.
+_CLIENT_COLUMNS = (
+    *("client_peak", "client_predicted", "client_opened", "client_lingering"),
+    *("clients_waiting", "clients_waited_s"),
+)
 
 _COLUMNS = [
     *(
@@ -75,12 +86,14 @@ _COLUMNS = [
         "errors",
     ),
     *("peak", "opened", "opened_per_request", "lingering", "predicted", "as_predicted"),
+    *_CLIENT_COLUMNS,
     *("app_cpu_ms_per_request", "database_cpu_ms_per_request", "app_peak_mb", "database_peak_mb", "reason"),
 ]
 
 
-#: Only there where some cell's load is open.
-_OPEN_COLUMNS = (
+#: Only there where some cell's load is open, or some cell speaks to a pooler.
+_WHERE_MEASURED = (
+    *_CLIENT_COLUMNS,
     *("capacity_rps", "capacity_at_least"),
     *("service_p50_ms", "service_p95_ms", "service_p99_ms", "due", "late", "dropped"),
 )
@@ -102,6 +115,7 @@ def _row(cell: CellSummary) -> dict[str, Any]:
     database = metrics.resources.get("database", ComponentNumbers())
     service = metrics.service_ms or LatencyNumbers()
     arrivals = metrics.arrivals or ArrivalNumbers()
+    clients, predicted_clients = connections.client or ClientNumbers(), connections.predicted.clients
     return row | {
         "throughput_rps": middle(metrics.throughput_rps),
         "capacity_rps": middle(metrics.capacity_rps),
@@ -122,6 +136,12 @@ def _row(cell: CellSummary) -> dict[str, Any]:
         "lingering": middle(connections.lingering),
         "predicted": predicted_peak(connections.predicted),
         "as_predicted": connections.as_predicted,
+        "client_peak": middle(clients.peak),
+        "client_predicted": predicted_peak(predicted_clients) if predicted_clients else None,
+        "client_opened": middle(clients.opened),
+        "client_lingering": middle(clients.lingering),
+        "clients_waiting": middle(clients.waiting_max),
+        "clients_waited_s": middle(clients.waited_seconds),
         "app_cpu_ms_per_request": middle(app.cpu_seconds_per_request, _MILLISECONDS),
         "database_cpu_ms_per_request": middle(database.cpu_seconds_per_request, _MILLISECONDS),
         "app_peak_mb": middle(app.peak_memory_bytes, _MEGABYTE),

@@ -54,7 +54,7 @@ def _cells(database: str, cells: list[Cell]) -> Table:
         table.add_row(
             cell.id,
             cell.server.title,
-            span(predicted.min, predicted.max),
+            _peak(predicted),
             _opened(predicted),
             span(predicted.lingering_min, predicted.lingering_max),
             predicted.formula,
@@ -67,6 +67,13 @@ def span(least: int, most: int | None) -> str:
     if most is None:
         return f"{least} or more"
     return str(least) if least == most else f"{least}–{most}"
+
+
+def _peak(predicted: Prediction) -> str:
+    """`4–16`; with a pooler its side to the database, then the app's: `1–4 for 4–16 clients`."""
+    peak = span(predicted.min, predicted.max)
+    clients = predicted.clients
+    return peak if clients is None else f"{peak} for {span(clients.min, clients.max)} clients"
 
 
 def _opened(predicted: Prediction) -> str:

@@ -79,6 +79,15 @@ _CONNECTIONS = (
     Column("opened\n/req.", 6, "connections.opened_per_request", per_request),
     Column("linger\n", 6, "connections.lingering", whole),
 )
+#: Where the app speaks to a pooler: the columns before are the pooler's side to the database.
+_CLIENTS = (
+    Column("client\npeak", 6, "connections.client.peak", whole),
+    Column("pre-\ndicted", 6, "connections.client.predicted"),
+    Column("client\nopened", 6, "connections.client.opened", whole),
+    Column("client\nlinger", 6, "connections.client.lingering", whole),
+    Column("most\nwaiting", 7, "connections.client.waiting_max", whole),
+    Column("waited\ns", 6, "connections.client.waited_seconds"),
+)
 _COST = (
     Column("app\nCPU ms", 6, "resources.app.cpu_seconds_per_request", factor=1e3),
     Column("db\nCPU ms", 6, "resources.database.cpu_seconds_per_request", factor=1e3),
@@ -163,7 +172,8 @@ def _names_width(cells: Sequence[CellSummary]) -> int:
 def _groups(cells: Sequence[CellSummary]) -> list[Sequence[Column]]:
     """The groups of columns; what only an open load has, where there is one."""
     measured = [column for column in _OPEN if any(figure(cell, column.path) for cell in cells)]
-    return [_SPEED, *([measured] if measured else []), _CONNECTIONS, _COST]
+    pooled = any(figure(cell, _CLIENTS[0].path) for cell in cells)
+    return [_SPEED, *([measured] if measured else []), _CONNECTIONS, *([_CLIENTS] if pooled else []), _COST]
 
 
 def _packed(groups: Iterable[Sequence[Column]], width: int) -> Iterator[list[Column]]:
@@ -208,6 +218,9 @@ def _setting(cell: CellSummary) -> Text:
 def _figure(cell: CellSummary, column: Column, best: dict[str, frozenset[str]]) -> Text:
     if column.path == "connections.predicted":
         return _prediction(cell)
+    if column.path == "connections.client.predicted":
+        clients = cell.metrics.connections.predicted.clients if cell.metrics else None
+        return Text(NOTHING if clients is None else predicted_peak(clients), _QUIET)
     value = middle(figure(cell, column.path), column.factor)
     if column.path == "capacity_rps" and cell.metrics and cell.metrics.capacity and cell.metrics.capacity.at_least:
         return Text(f"≥ {column.show(value)}")

@@ -78,6 +78,22 @@ class Waterfall(Strict):
     app: float
 
 
+class ClientConnections(Strict):
+    """The app's connections to its pooler, over the same time as the database's: the pooler's own books.
+
+    `waiting_max` is the most clients that waited for a server connection at one look, `waited_seconds` what all of
+    them together have waited.
+    """
+
+    peak: int
+    opened: int
+    refused: int
+    lingering: int
+    opened_per_request: float | None
+    waiting_max: int
+    waited_seconds: float
+
+
 class Connections(Strict):
     """What the database's own books say of the count, from the cold start to the end of the idle time."""
 
@@ -92,6 +108,8 @@ class Connections(Strict):
     opened_per_request: float | None
     #: Transactions (PostgreSQL) or statements (MySQL family) that the database ran for the cell.
     transactions: int
+    #: Where the app speaks to a pooler: all of the above is the pooler's side to the database then.
+    client: ClientConnections | None = None
 
 
 class Arrivals(Strict):

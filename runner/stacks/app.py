@@ -17,6 +17,7 @@ from runner.provision.service import Address
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.databases.base import Account
+from runner.stacks.poolers.base import PoolerSpec
 from runner.stacks.servers.base import PROBE_QUERY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,10 +96,15 @@ def read_app(name: str, folder: Path) -> App:
 
 
 def django_database(
-    spec: DatabaseSpec, connection: ConnectionSpec, account: Account, address: Address
+    spec: DatabaseSpec,
+    connection: ConnectionSpec,
+    account: Account,
+    address: Address,
+    pooler: PoolerSpec | None = None,
 ) -> dict[str, Any]:
-    """The `DATABASES["default"]` of a cell."""
+    """The `DATABASES["default"]` of a cell; `address` is its pooler's, where it has one."""
     settings: dict[str, Any] = {
+        **(pooler.django_settings if pooler is not None else {}),
         "ENGINE": spec.django_engine,
         "NAME": account.database,
         "USER": account.user,
@@ -112,9 +118,10 @@ def django_database(
         settings["ATOMIC_REQUESTS"] = True
     if not connection.autocommit:
         settings["AUTOCOMMIT"] = False
-    if connection.disable_server_side_cursors:
-        settings["DISABLE_SERVER_SIDE_CURSORS"] = True
-    if options := {**spec.django_options, **connection.options}:
+    if "disable_server_side_cursors" in connection.model_fields_set:
+        settings["DISABLE_SERVER_SIDE_CURSORS"] = connection.disable_server_side_cursors
+    # The way to a pooler is on this machine: it is the pooler that goes on to the database as that asks for.
+    if options := {**({} if pooler is not None else spec.django_options), **connection.options}:
         settings["OPTIONS"] = options
     return settings if connection.pool is None else connection.pool.database(settings, spec.driver)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from runner.analysis.frames import attempt_values, attempts_frame, latest_of_each_block, windows_frame
 from runner.matrix.metrics import METRICS
-from tests.synthetic import ROUNDS, command, models, phased, recovery, searched, write_run
+from tests.synthetic import ROUNDS, command, models, phased, pooled, recovery, searched, write_run
 
 
 def test_faults_add_up_and_the_slowest_recovery_counts(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_faults_add_up_and_the_slowest_recovery_counts(tmp_path: Path) -> None:
 
 
 def test_every_metric_that_can_be_bounded_has_a_column_with_figures(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, phased(searched(models()[:1])), blocks=1)
+    folder = write_run(tmp_path, pooled(phased(searched(models()[:1]))), blocks=1)
     frame = attempts_frame([record for _, record in folder.attempts()])
     assert set(METRICS) <= set(frame.columns)
     assert not frame[list(METRICS)].isna().any().any()

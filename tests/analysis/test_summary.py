@@ -17,7 +17,7 @@ from runner.matrix.metrics import METRICS
 from runner.report.phase_lines import phase_lines
 from runner.results.schema import AttemptRecord, ErrorKind, Flag, Status, Verdict
 from runner.results.store import RunFolder, read_json
-from tests.synthetic import Model, models, phased, searched, showcase, write_run
+from tests.synthetic import Model, models, phased, pooled, searched, showcase, write_run
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_number_is_median_smallest_largest_and_how_many() -> None:
 
 
 def test_every_metric_that_can_be_bounded_is_a_number_in_the_file(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, phased(searched(models()[:1])))
+    folder = write_run(tmp_path, pooled(phased(searched(models()[:1]))))
     write_summary(folder)
     metrics = json.loads((folder.path / "summary.json").read_text("utf-8"))["cells"][0]["metrics"]
     for name in METRICS:

@@ -10,6 +10,7 @@ from runner.matrix.cells import Cell
 from runner.matrix.spec import LoadSpec, MatrixFile
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.poolers import AnyPoolerSpec
 from runner.stacks.servers import AnyServerSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,8 +38,16 @@ def age(seconds: int | None) -> dict[str, Any]:
     return {"conn_max_age": seconds}
 
 
+def bouncer(mode: str = "transaction", **settings: Any) -> dict[str, Any]:
+    return {"kind": "pgbouncer", "pool_mode": mode, **settings}
+
+
 def make_cell(
-    database: Mapping[str, Any], server: Mapping[str, Any], connection: Mapping[str, Any], **load: Any
+    database: Mapping[str, Any],
+    server: Mapping[str, Any],
+    connection: Mapping[str, Any],
+    pooler: Mapping[str, Any] | None = None,
+    **load: Any,
 ) -> Cell:
     return Cell(
         id="cell",
@@ -52,6 +61,7 @@ def make_cell(
         connection=ConnectionSpec.model_validate(connection),
         load=LoadSpec.model_validate({"users": 16, "count": "4s", **load}),
         reference=None,
+        pooler=None if pooler is None else TypeAdapter(AnyPoolerSpec).validate_python(pooler),
     )
 
 

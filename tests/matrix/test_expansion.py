@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from runner.errors import UsageError
 from runner.matrix.cells import Cell, SkippedCell
 from runner.matrix.expansion import EXCLUDED, MOST_CELLS, Expansion, expand
-from tests.matrix.examples import make_matrix
+from tests.matrix.examples import bouncer, make_matrix
 
 NAMES = {"database": ["pg"], "server": ["sync", "uwsgi"], "connection": ["per-request", "forever", "pooled"]}
 
@@ -237,3 +237,50 @@ def test_ids_counts_and_order(axes: dict[str, list[Any]]) -> None:
             assert known[cell.reference].reference is None
             assert known[cell.reference].server == cell.server
             assert known[cell.reference].load == cell.load
+
+
+# --- poolers ---
+
+POOLERS = {"few": bouncer(pool_size=4), "many": bouncer("session")}
+
+
+def test_a_matrix_without_the_axis_has_no_poolers() -> None:
+    for cell in expanded({}).cells:
+        assert cell.pooler is None
+        assert "pooler" not in cell.axes
+
+
+def test_the_axis_pooler() -> None:
+    expansion = expanded(
+        {"database": ["pg", "my"], "server": ["sync"], "connection": ["forever"], "pooler": ["few", "none"]},
+        poolers=POOLERS,
+    )
+    assert [cell.id for cell in expansion.cells] == [
+        "pg-sync-forever-few",
+        "pg-sync-forever-none",
+        "my-sync-forever-none",
+    ]
+    few, none, _ = expansion.cells
+    assert few.pooler is not None
+    assert few.pooler.server_limit == 4
+    assert none.pooler is None
+    assert [(cell.id, "MySQL" in cell.reason) for cell in expansion.skipped] == [("my-sync-forever-few", True)]
+
+
+def test_a_pooler_is_compared_to_the_first_one() -> None:
+    cells = by_id(expanded({"server": ["sync"], "pooler": ["none", "few"]}, poolers=POOLERS))
+    assert {cell.reference for cell in cells.values()} == {None, "pg-sync-per-request-none"}
+    assert cells["pg-sync-per-request-none"].reference is None
+    assert cells["pg-sync-per-request-few"].reference == "pg-sync-per-request-none"
+
+
+def test_a_poolers_parameter() -> None:
+    cells = by_id(
+        expanded(
+            {"server": ["sync"], "connection": ["forever"], "pooler": ["none", "few"], "poolers.few.pool_size": [2, 8]},
+            poolers=POOLERS,
+        )
+    )
+    limits = {name: cell.pooler.server_limit for name, cell in cells.items() if cell.pooler is not None}
+    assert limits == {"pg-sync-forever-few-pool-size-2": 2, "pg-sync-forever-few-pool-size-8": 8}
+    assert "pg-sync-forever-none" in cells

@@ -20,6 +20,7 @@ from tests.matrix.examples import (
     UWSGI,
     UWSGI_GEVENT,
     age,
+    bouncer,
     make_cell,
     pool,
 )
@@ -480,3 +481,62 @@ def test_bounds_are_in_order(
         assert 0 <= prediction.lingering_min <= prediction.lingering_max <= usable
     assert (prediction.max is None) <= prediction.refusals
     assert prediction.formula
+
+
+# --- behind a pooler ---
+
+
+def pooled(pooler: dict[str, Any], server: dict[str, Any], connection: dict[str, Any], **load: Any) -> Prediction:
+    return predict(make_cell(POSTGRES, server, connection, pooler, **load), 0)
+
+
+@pytest.mark.parametrize(("seconds", "peak", "left"), [(0, 1, 0), (60, 4, 4)])
+def test_transaction_pooling_has_two_sides(seconds: int, peak: int, left: int) -> None:
+    both = pooled(bouncer(pool_size=4), UWSGI, age(seconds))
+    direct = predicted(POSTGRES, UWSGI, age(seconds))
+    assert both.clients == direct, "what the app would open itself"
+    assert (both.min, both.max, both.opened_max, both.lingering_max) == (1, 4, 4, 4)
+    assert both.opened_per_request is None
+    assert both.clients is not None
+    assert (both.clients.min, both.clients.max, both.clients.lingering_min) == (peak, 16, left)
+    assert both.formula.startswith("transaction pooling, pool_size 4: 4 for 16 clients (")
+    assert as_predicted(both, 4, 4, 500, 4)[0]
+    assert as_predicted(both, 5, 5, 500, 4) == (False, "peak 5 is above 4; opened 5 is above 4")
+
+
+def test_a_reserve_comes_on_top() -> None:
+    both = pooled(bouncer(pool_size=4, reserve_pool_size=2), UWSGI, age(60))
+    assert both.max == 6
+    assert "reserve 2" in both.formula
+
+
+def test_fewer_clients_than_the_pool_has() -> None:
+    assert pooled(bouncer(pool_size=20), SYNC, age(60)).max == 4
+    kept = pooled(bouncer("session", pool_size=20), SYNC, age(60))
+    assert (kept.min, kept.max, kept.lingering_min) == (4, 4, 4)
+    assert pooled(bouncer("session", pool_size=20), SYNC, age(0)).max == 20, "a session that has ended is cleaned first"
+
+
+def test_sessions_that_wait_for_one_another() -> None:
+    both = pooled(bouncer("session", pool_size=4, query_wait_timeout="2s"), UWSGI, age(60))
+    assert both.max == 4
+    assert "the others wait until one leaves, at most 2 s, and fail then" in both.formula
+    assert "wait" not in pooled(bouncer("session", pool_size=4), UWSGI, age(0)).formula
+
+
+def test_statement_mode_drops_connections() -> None:
+    both = pooled(bouncer("statement", pool_size=4), UWSGI, age(60))
+    assert (both.opened_max, both.lingering_min) == (None, 0)
+    assert "a transaction of several statements fails" in both.formula
+
+
+def test_a_pooler_turns_away_too() -> None:
+    clients = pooled(bouncer(max_client_conn=10), UWSGI, age(60)).clients
+    assert clients is not None
+    assert (clients.max, clients.refusals) == (10, True)
+    assert "the pooler lets in 10 clients" in clients.formula
+
+
+def test_servers_that_are_left_unused_are_closed() -> None:
+    both = pooled(bouncer(pool_size=4, server_idle_timeout="1s"), UWSGI, age(60))
+    assert (both.lingering_min, both.opened_max) == (0, None)

@@ -442,3 +442,30 @@ def mutated_text(draw: st.DrawFn) -> str:
 def test_nothing_but_a_matrix_or_a_refusal(tmp_path: Path, text: str) -> None:
     with contextlib.suppress(UsageError):
         expand(read(tmp_path, text))
+
+
+# --- poolers ---
+
+WITH_POOLERS = GOOD.replace("matrix:\n", "poolers:\n  few: {kind: pgbouncer, pool_mode: transaction}\nmatrix:\n")
+
+
+def test_poolers_are_named_on_their_axis(tmp_path: Path) -> None:
+    matrix = read(tmp_path, WITH_POOLERS.replace("[zero, pooled]\n", "[zero, pooled]\n  pooler: [none, few]\n", 1))
+    assert list(matrix.poolers) == ["few"]
+    (line,) = refusal(tmp_path, WITH_POOLERS)
+    assert "the axis pooler is missing; poolers defines few: name those to run" in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("few: {", "none: {", "none stands for no pooler"),
+        ("kind: pgbouncer", "kind: pgbouncr", "did you mean 'pgbouncer'"),
+        ("pool_mode: transaction", "pool_mode: transactions", "did you mean 'transaction'"),
+        ("pool_mode: transaction", "poolsize: 4", "did you mean 'pool_size'"),
+        ("pooler: [few]", "pooler: [many]", "found 'many', allowed: none, few"),
+    ],
+)
+def test_wrong_poolers(tmp_path: Path, old: str, new: str, words: str) -> None:
+    good = WITH_POOLERS.replace("[zero, pooled]\n", "[zero, pooled]\n  pooler: [few]\n", 1)
+    assert words in "\n".join(refusal(tmp_path, good.replace(old, new, 1)))

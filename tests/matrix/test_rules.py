@@ -6,7 +6,7 @@ import pytest
 from runner.matrix.phases import PhaseSpec
 from runner.matrix.rules import RULES, Combination, why_impossible
 from runner.stacks.servers.gunicorn import GunicornSpec
-from tests.matrix.examples import GEVENT, MYSQL, POSTGRES, PSYCOPG2, SYNC, age, make_cell, pool
+from tests.matrix.examples import GEVENT, MYSQL, POSTGRES, PSYCOPG2, SYNC, age, bouncer, make_cell, pool
 
 GREEN = {**GEVENT, "psycogreen": True}
 
@@ -82,6 +82,21 @@ def test_possible(database: Any, server: Any, connection: Any) -> None:
     assert reason(database, server, connection) is None
 
 
+def test_poolers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def why(database: dict[str, Any], pooler: dict[str, Any] | None) -> str | None:
+        cell = make_cell(database, SYNC, age(0), pooler)
+        return why_impossible(Combination(cell.database, cell.server, cell.connection, pooler=cell.pooler))
+
+    assert why(POSTGRES, bouncer()) is why(PSYCOPG2, bouncer("session")) is why(MYSQL, None) is None
+    assert "PgBouncer speaks PostgreSQL's protocol alone" in str(why(MYSQL, bouncer()))
+    proxysql = {"kind": "proxysql"}
+    assert "for PostgreSQL there is PgBouncer" in str(why(POSTGRES, proxysql))
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    assert str(why(MYSQL, proxysql)).startswith("not installed: ")
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/bin/proxysql")
+    assert why(MYSQL, proxysql) == "connbench does not drive ProxySQL (/usr/bin/proxysql) yet"
+
+
 def test_a_stack_whose_packages_are_in_no_environment_together() -> None:
     cell = make_cell(PSYCOPG2, SYNC, age(0))
     found = why_impossible(Combination(cell.database, NeedyGunicorn(), cell.connection))
@@ -105,4 +120,4 @@ def test_a_reload_that_nothing_asks_for() -> None:
 
 
 def test_every_rule_is_tried() -> None:
-    assert len(RULES) == 4
+    assert len(RULES) == 5

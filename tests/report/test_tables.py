@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from runner.errors import UsageError
 from runner.matrix.cells import Prediction
 from runner.report.tables import print_tables, table_text
 from runner.results.schema import SkippedRecord, Verdict
-from tests.synthetic import Model, models, searched, showcase, write_run
+from tests.synthetic import Model, models, pooled, searched, showcase, write_run
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +213,22 @@ def test_an_open_load_has_its_columns_and_a_closed_one_has_not(summary: Summary,
     assert rows[0]["service_p95_ms"] < rows[0]["p95_ms"]
     assert not set(columns) & set(json.loads(table_text(summary, "json"))["cells"][0])
     assert "Capacity" not in printed(summary)
+
+
+def test_both_sides_of_a_pooler(summary: Summary, tmp_path: Path) -> None:
+    assert "waiting" not in printed(summary)
+    assert "client_peak" not in table_text(summary, "csv")
+    behind = summarise(write_run(tmp_path, pooled(models()[:2]), blocks=1))
+    text = printed(behind)
+    assert widest(text) <= 120
+    assert "waiting" in text
+    rows = list(csv.DictReader(io.StringIO(table_text(behind, "csv"))))
+    assert [(row["peak"], row["client_peak"], row["client_predicted"]) for row in rows] == [("4.0", "12.0", "1–12")] * 2
+    assert [cell.metrics and cell.metrics.connections.as_predicted for cell in behind.cells] == [True, True]
+
+
+def test_clients_that_are_not_as_predicted_are_told(tmp_path: Path) -> None:
+    (model,) = pooled(models()[:1])
+    assert model.clients is not None
+    behind = summarise(write_run(tmp_path, [replace(model, clients=model.clients + 1)], blocks=1))
+    assert "clients: peak 13 is above 12" in printed(behind)

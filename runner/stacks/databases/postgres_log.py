@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.stacks.growing_log import GrowingLog
+
 # Milliseconds since the epoch, process, error code, client's address and port, user, database.
 LINE_PREFIX = "connbench\t%n\t%p\t%e\t%r\t%u\t%d\t"
 # What the server must be told, so that its log is this book. lc_messages keeps its words English.
@@ -47,8 +49,7 @@ class ConnectionLog:
     """Reads the server's log as it grows."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
+        self._log = GrowingLog(path)
         self._tallies: dict[str, Tally] = {}
 
     def tally(self, database: str) -> Tally:
@@ -66,12 +67,7 @@ class ConnectionLog:
 
     def read(self) -> None:
         """Takes in the whole lines that have been written since the last call."""
-        with self._path.open("rb") as log:
-            log.seek(self._offset)
-            data = log.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        for line in whole.split(b"\n"):
+        for line in self._log.lines():
             if line.startswith(b"connbench\t"):
                 self._line(line.decode(errors="replace"))
 
