@@ -6,6 +6,7 @@ from runner.analysis.decisions import FEWEST_BLOCKS
 from runner.analysis.inference import ALPHA, Estimate, detectable, p_value_above
 from runner.analysis.model import Answer, CellSummary, Number
 from runner.analysis.ratios import Comparison
+from runner.analysis.soundness import why_unsound
 
 _Figure = Callable[[CellSummary], Number | None]
 
@@ -13,13 +14,13 @@ _Figure = Callable[[CellSummary], Number | None]
 def answers(comparison: Comparison, cells: Sequence[CellSummary]) -> list[Answer]:
     """Highest throughput, lowest p95 and fewest connections of each database's cells.
 
-    Cells that are not ok, or in which a request failed, are no candidates: a stack that turns work away is
-    quick.
+    Cells that are not ok, that cannot work, or in which a request failed, are no candidates: a stack that turns
+    work away is quick.
     """
     databases: dict[str, list[CellSummary]] = {}
     for cell in cells:
         candidates = databases.setdefault(str(cell.axes.get("database", "")), [])
-        if cell.status == "ok" and not failed_requests(cell):
+        if cell.status == "ok" and not failed_requests(cell) and not why_unsound(cell):
             candidates.append(cell)
     found: list[Answer | None] = []
     for database, candidates in databases.items():

@@ -329,6 +329,10 @@ def _with_replaced_workers(prediction: Prediction, cell: Cell) -> Prediction:
         words = f"; a worker is replaced after {requests} requests or more, and its connections with it"
     else:
         words = "; a request that takes too long costs its worker its life, and its connections theirs"
+    if cell.server.context == "client" and cell.connection.pool is None and cell.connection.conn_max_age != 0:
+        # It closes after each answer from then on, so that each request's greenlet leaves a connection.
+        words += "; until it is, without bound: it keeps no client alive any more"
+        prediction = replace(prediction, max=None, opened_per_request=None, opened_max=None, lingering_max=None)
     known = requests is not None and prediction.opened_max is not None and prediction.max is not None
     each = math.ceil((prediction.max or 0) / cell.server.process_count)
     return replace(

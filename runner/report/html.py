@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from runner.analysis.soundness import why_unsound
 from runner.analysis.summary import summarise
 from runner.report import chart, waterfall, wording
 from runner.report.page import build_page
@@ -56,4 +57,5 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters["figure"] = wording.figure
+    made.filters["why_unsound"] = why_unsound
     return made

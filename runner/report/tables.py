@@ -10,9 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.analysis.model import CellSummary, Ratio, Summary
+from runner.analysis.soundness import why_unsound
 from runner.report.comparison import RATIO_TITLES, ratio_titles, table_text
 from runner.report.phase_lines import phase_lines
 from runner.report.wording import (
+    NO_CHOICE,
     NOTHING,
     answer_certainty,
     answer_ratio,
@@ -212,7 +214,8 @@ def _figures(cells: Sequence[CellSummary], columns: Sequence[Column], best: dict
 
 def _setting(cell: CellSummary) -> Text:
     text = Text(brief(setting_of(cell)))
-    return text if cell.status == "ok" else text.append(f" {cell.status}", _BAD)
+    mark = cell.status if cell.status != "ok" else NO_CHOICE if why_unsound(cell) else ""
+    return text.append(f" {mark}", _BAD) if mark else text
 
 
 def _figure(cell: CellSummary, column: Column, best: dict[str, frozenset[str]]) -> Text:
@@ -258,11 +261,13 @@ def _ratio_table(summary: Summary, metrics: Sequence[str]) -> Table:
         if ratio.metric in metrics:
             rows.setdefault(ratio.cell, []).append(ratio)
     previous = None
+    unsound = {cell.id for cell in summary.cells if why_unsound(cell)}
     for cell, ratios in rows.items():
         if previous not in (None, ratios[0].reference):
             table.add_section()
         previous = ratios[0].reference
-        table.add_row(Text(brief(cell)), *(_ratio(ratio) for ratio in ratios))
+        name = Text(brief(cell)).append(f" {NO_CHOICE}" if cell in unsound else "", _BAD)
+        table.add_row(name, *(_ratio(ratio) for ratio in ratios))
     return table
 
 

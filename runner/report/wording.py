@@ -14,8 +14,11 @@ from runner.analysis.model import (
     RunSummary,
     Summary,
 )
+from runner.analysis.soundness import why_unsound
 from runner.matrix.cells import Prediction
 
+#: Beside a cell that fails its requests, or must.
+NO_CHOICE = "broken"
 #: What a figure that was not measured looks like.
 NOTHING = "–"
 
@@ -280,4 +283,9 @@ def shortcomings(summary: Summary) -> list[str]:
         said.append("A quick run: one block and short windows. Connection counts hold; speeds are a first impression.")
     elif run.blocks == 1:
         said.append("One block only: ratios have no interval, so nothing says how sure they are.")
+    said += [
+        f"{cell.id} is no choice, whatever its figures: {reason}"
+        for cell in summary.cells
+        if cell.status == "ok" and (reason := why_unsound(cell))
+    ]
     return said

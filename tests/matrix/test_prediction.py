@@ -147,6 +147,13 @@ def test_replaced_workers_open_their_connections_again(server: dict[str, Any], s
     assert not as_predicted(prediction, peak=2, opened=most + 1, database_requests=1000, lingering=0)[0]
 
 
+def test_a_worker_that_is_to_be_replaced_keeps_no_client_alive() -> None:
+    """gunicorn's gevent worker notices within a second, and answers meanwhile."""
+    prediction = predicted(POSTGRES, {**GEVENT, "max_requests": 20}, age(60), users=8)
+    assert (prediction.min, prediction.max, prediction.lingering_max) == (1, None, None)
+    assert as_predicted(prediction, peak=45, opened=57, database_requests=90, lingering=8)[0]
+
+
 def test_a_connection_for_each_request_is_one_whatever_becomes_of_the_worker() -> None:
     prediction = predicted(POSTGRES, {**SYNC, "max_requests": 20}, age(0))
     assert (prediction.opened_per_request, prediction.opened_max) == (1.0, None)
