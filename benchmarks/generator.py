@@ -57,7 +57,7 @@ def main() -> None:
             profile = folder / f"{user}.py"
             profile.write_text(PROFILE.format(module=module, user=user))
             load = LoadGenerator(provider, user, folder / f"{user}.raw", folder / f"{user}.log")
-            psutil.Process(load.service.pid).cpu_affinity([1])
+            psutil.Process(load.services[0].pid).cpu_affinity([1])
             load.configure(profile, address, keep_alive=True, model="closed")
             loads[user] = load
         _report(_in_turns(loads))

@@ -108,11 +108,15 @@ class Attempt:
             if not self.cell.serves:
                 return
             # Locust's imports and Django's run at the same time.
+            load = self.cell.load
             self._generator = LoadGenerator(
-                self.stage.provider, f"load of {self.cell.id}", self._folder / "requests.raw", self.log("load")
+                self.stage.provider,
+                self.cell.id,
+                self._folder / "requests.raw",
+                self.log("load"),
+                workers=load.workers,
             )
             self._start_server(self._account)
-            load = self.cell.load
             locustfile = locustfile_of(load.profile, ROOT)
             self._generator.configure(locustfile, self.server.address, keep_alive=load.keep_alive, model=load.model)
 
@@ -219,6 +223,10 @@ class Attempt:
         return self._generator
 
     @property
+    def _records(self) -> list[Path]:
+        return self._generator.records if self._generator is not None else []
+
+    @property
     def account(self) -> Account:
         """Its database and user."""
         assert self._account is not None, "up() comes first"
@@ -314,7 +322,7 @@ class Attempt:
         database = self.stage.prepared.database.service
         components: dict[str, Service] = {"app": self.server, "database": database, **self._pooled.services()}
         watch = _Watch(components)
-        self.stage.host_sampler.focus({**components, "load": self.load.service}, with_memory=with_memory)
+        self.stage.host_sampler.focus({**components, "load": self.load}, with_memory=with_memory)
         try:
             with self._pooled.watching():
                 yield watch
@@ -325,7 +333,7 @@ class Attempt:
             raise StackError(f"the app server ended under load; its log ends:\n{self.server.log_tail()}")
 
     def _measured(self) -> AttemptRecord:
-        requests, examples = read_records(self._folder / "requests.raw", self.evidence.clock_zero)
+        requests, examples = read_records(self._records, self.evidence.clock_zero)
         aftermath = self._aftermath()
         self._write_frames(requests)
         return measured_record(self.evidence, requests, examples, aftermath, self.stage.prepared.sampler.quality())
@@ -347,8 +355,9 @@ class Attempt:
             host_frame(self.evidence.host_rows, zero).to_parquet(self._folder / "host.parquet", index=False)
             if self.cell.pooler is not None:
                 pooler_frame(self.evidence.pooler_rows, zero).to_parquet(self._folder / "pooler.parquet", index=False)
-            for superseded in ("requests.raw", "requests.json"):
-                (self._folder / superseded).unlink(missing_ok=True)
+            for superseded in self._records:
+                superseded.unlink(missing_ok=True)
+                superseded.with_suffix(".json").unlink(missing_ok=True)
 
     def _drop_database(self) -> None:
         if self._account is None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from runner.evidence import Aftermath, Evidence
 from runner.results.schema import Agreement, Flag, SamplerQuality, Verdict, WorkerShare
 
-# One process drives all users; above this share of a core it is the generator that is measured.
+# A driver has one thread; above this share of a core it is the generator that is measured.
 GENERATOR_CPU = 0.90
 # Share of the machine's CPU time that other guests took from it.
 STEAL = 0.02
@@ -52,9 +52,10 @@ def raise_flags(evidence: Evidence, workers: Sequence[WorkerShare], sampler: Sam
 def _load_flags(evidence: Evidence) -> list[Flag]:
     flags = []
     driven = [stretch.driven for stretch in evidence.stretches]
-    busiest = max((one.cpu_seconds / (one.stopped - one.begun) for one in driven), default=0.0)
+    busiest = max((one.busiest for one in driven), default=0.0)
     if busiest > GENERATOR_CPU:
-        flags.append(Flag(code="generator-saturated", text=f"the load generator used {busiest:.0%} of a core"))
+        text = f"a process of the load generator used {busiest:.0%} of a core"
+        flags.append(Flag(code="generator-saturated", text=text))
     if evidence.counted is not None and not evidence.counted.driven.steady:
         text = "the rate still climbed, or a worker had not answered, when the count ended"
         flags.append(Flag(code="not-steady", text=text))

@@ -55,6 +55,7 @@ def driven(start: float, seconds: float, requests: int, **more: Any) -> Driven:
         "errors": 0,
         "locust_requests": requests,
         "cpu_seconds": 0.1 * seconds,
+        "busiest": 0.1,
         "due": 0,
         "late": 0,
         "dropped": 0,

@@ -10,7 +10,7 @@ from runner import flags
 from runner.evidence import Evidence
 from runner.results.schema import Agreement, SamplerQuality, WorkerShare
 from runner.stacks.databases.base import Books, Peak
-from tests.evidences import aftermath, driven, evidence, kernel, stretch
+from tests.evidences import aftermath, evidence, kernel, stretch
 
 GOOD_SAMPLER = SamplerQuality(asked_per_second=20, taken=1000, late=50, achieved_per_second=20, cpu_seconds=1)
 GOOD_WORKERS = (WorkerShare(pid=1, requests=60, threads=1), WorkerShare(pid=2, requests=40, threads=1))
@@ -85,8 +85,8 @@ def test_an_attempt_without_blemish_has_no_flags() -> None:
 @pytest.mark.parametrize(
     ("spoilt", "code"),
     [
-        ({"counted": stretch(1, 2, 8, cpu_seconds=1.81)}, "generator-saturated"),
-        ({"windows": [stretch(6, 1, 4, cpu_seconds=0.91)]}, "generator-saturated"),
+        ({"counted": stretch(1, 2, 8, busiest=0.91)}, "generator-saturated"),
+        ({"windows": [stretch(6, 1, 4, busiest=0.91)]}, "generator-saturated"),
         ({"counted": stretch(1, 2, 8, steady=False)}, "not-steady"),
         ({"windows": [stretch(6, 1, 4, script_errors=("KeyError('id')",))]}, "load-script-error"),
         ({"peak": Peak(connections=2, slots=3, doubt="others came")}, "peak-in-doubt"),
@@ -96,10 +96,10 @@ def test_load_flags(spoilt: dict[str, Any], code: str) -> None:
     assert codes(evidence(**spoilt)) == [code]
 
 
-def test_the_generators_share_is_of_its_whole_stretch() -> None:
-    """With the lead-in and the last answers, in which it computes as well."""
-    long = replace(driven(1, 2, 8), begun=1000.0, stopped=1004.0, cpu_seconds=3.5)
-    assert codes(evidence(counted=replace(stretch(1, 2, 8), driven=long))) == []
+def test_it_is_the_busiest_process_of_the_generator_that_is_saturated() -> None:
+    """Two that use 1.7 cores together have room; with one of them at its end, they have not."""
+    assert codes(evidence(counted=stretch(1, 2, 8, cpu_seconds=3.4, busiest=0.86))) == []
+    assert codes(evidence(counted=stretch(1, 2, 8, cpu_seconds=2.2, busiest=0.97))) == ["generator-saturated"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ debt when it falls behind, and so measures a closed loop.
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count, takewhile
+from itertools import count, islice, takewhile
 from time import monotonic
 from typing import Any, Literal
 
@@ -44,15 +44,23 @@ class Tally:
 
 
 class OpenSchedule:
-    """Hands the arrivals of one stretch to users; made anew for each, it begins when it is made."""
+    """Hands the arrivals of one stretch, begun at `begun` (monotonic), to users; made anew for each.
 
-    def __init__(self, rate: float, pattern: Pattern, seed: str) -> None:
+    Of several drivers each takes every so-manieth arrival of one schedule: together they are that schedule.
+    """
+
+    def __init__(self, rate: float, pattern: Pattern, seed: str, begun: float, share: tuple[int, int] = (0, 1)) -> None:
         self._arguments = (rate, pattern, seed)
-        self._arrivals = arrivals(rate, pattern, seed)
-        self._begun = monotonic()
+        self._share = share
+        self._arrivals = self._all()
+        self._begun = begun
         self._over = Event()
         self._left = 0
         self._late = 0
+
+    def _all(self) -> Iterator[float]:
+        number, drivers = self._share
+        return islice(arrivals(*self._arguments), number, None, drivers)
 
     def take(self) -> float:
         """Waits for the next arrival; the moment when it was due. Ends the user's greenlet once the stretch is over."""
@@ -74,7 +82,7 @@ class OpenSchedule:
         """
         fair = monotonic() - self._begun - LATE
         self._over.set()
-        due = sum(1 for _ in takewhile(lambda moment: moment < fair, arrivals(*self._arguments)))
+        due = sum(1 for _ in takewhile(lambda moment: moment < fair, self._all()))
         dropped = max(0, due - self._left)
         return Tally(due=self._left + dropped, late=self._late, dropped=dropped)
 
@@ -83,32 +91,31 @@ class Followers:
     """Users that take arrivals instead of deciding by themselves when to go on."""
 
     def __init__(self, user_classes: Iterable[type[User]]) -> None:
-        #: Set before users are started.
+        #: Set before users are started; None has them decide for themselves.
         self.schedule: OpenSchedule | None = None
         for user_class in user_classes:
             self._adopt(user_class)
 
     def _adopt(self, user_class: Any) -> None:
         """Before its first task and after each, a user waits for its next arrival, and knows when that was due."""
-        on_start, own_context = user_class.on_start, user_class.context
+        on_start, own_context, own_wait = user_class.on_start, user_class.context, user_class.wait_time
 
         def started(user: Any) -> None:
             on_start(user)
-            self._next_for(user)
+            if self.schedule is not None:
+                user.due = self.schedule.take()
 
         def wait(user: Any) -> float:
-            self._next_for(user)
+            if self.schedule is None:
+                return float(own_wait(user))
+            user.due = self.schedule.take()
             return 0.0
 
         def context(user: Any) -> dict[str, Any]:
             # How a request of Locust's own clients carries it to the recorder: the first one after an arrival does.
-            due, user.due = user.due, None
+            due, user.due = getattr(user, "due", None), None
             return {**own_context(user), "due": due}
 
         user_class.on_start = started
         user_class.wait_time = wait
         user_class.context = context
-
-    def _next_for(self, user: Any) -> None:
-        assert self.schedule is not None, "users are started on a schedule"
-        user.due = self.schedule.take()

@@ -25,6 +25,10 @@ class ConnectionClosed(ConnectionError):
     """The server closed the connection before the answer was whole."""
 
 
+class CutOff(ConnectionError):
+    """The load stopped, and the answer had not come within the time that it was given."""
+
+
 class Answer:
     """What came back. `status` is 0, and `error` says why, where nothing or only a part of an answer came."""
 
@@ -107,6 +111,13 @@ class Client:
         if self._asked_at is not None and now - self._asked_at > TIMEOUT:
             self._timed_out = True
             self.close()
+
+    def cut_off(self) -> Answer:
+        """What there is to say of a request whose user was killed in the middle of it: the server may have seen it."""
+        self.close()
+        now = monotonic()
+        asked_at, self._asked_at = self._asked_at or now, None
+        return Answer(0, [], b"", "", (now - asked_at) * 1000, CutOff("cut off when the load stopped"))
 
     def close(self) -> None:
         if self._socket is not None:

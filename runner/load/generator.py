@@ -1,18 +1,23 @@
-"""The runner's end of a load generator: starts Locust's process, tells it when to drive, reads what it recorded."""
+"""The runner's end of a load generator: one Locust process or several, told when to drive, driven together."""
 
-import contextlib
-import json
-import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from runner import waiting
 from runner.errors import StackError
+from runner.load.process import DriverProcess
 from runner.load.recorder import COUNT_WINDOW
-from runner.provision.native import NativeProvider, NativeService, own_module
-from runner.provision.service import Address
+from runner.provision.native import NativeProvider, NativeService
+from runner.provision.service import Address, Usage
+
+# The rate has settled when the last bin is at most this much above the one before: shared hosts vary by some 13 %.
+CLIMB = 1.15
+# Several drivers start at one moment: far enough ahead that each has heard of it.
+START_TOGETHER = 0.03
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class Driven:
 
     `begun` is when the users were started, `stopped` when the last was answered. `requests` and `errors` are all
     of the stretch's, lead-in included; `locust_requests` is how many Locust's own statistics have of it;
-    `cpu_seconds` is the generator's own.
+    `cpu_seconds` is the generator's own, all its processes together, and `busiest` the share of a core that the
+    busiest of them used.
     """
 
     begun: float
@@ -33,6 +39,7 @@ class Driven:
     errors: int
     locust_requests: int
     cpu_seconds: float
+    busiest: float
     #: In the open model: arrivals that were due, those that left late, those that never left.
     due: int
     late: int
@@ -44,94 +51,138 @@ class Driven:
 
 
 class LoadGenerator:
-    """One Locust process, for one attempt."""
+    """The Locust processes of one attempt: `workers` of them, each with its own record."""
 
-    def __init__(self, provider: NativeProvider, name: str, record: Path, log_path: Path) -> None:
-        """Starts the process; it imports Locust while the app server starts."""
-        self._provider = provider
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self.service: NativeService = provider.start(
-                name,
-                own_module("runner.load.driver", str(theirs.fileno())),
-                Address("", 0),
-                log_path,
-                pass_fds=[theirs.fileno()],
-            )
-        self._channel = ours
-        self._lines = ours.makefile("rw", encoding="utf-8")
-        self._record = record
+    def __init__(self, provider: NativeProvider, name: str, record: Path, log_path: Path, *, workers: int = 1) -> None:
+        """Starts the processes. The first writes `record` and `log_path`, the others beside: `requests-2.raw` …"""
+        self._closed = False
+        self._drivers: list[DriverProcess] = []
+        for number in range(1, workers + 1):
+            title = "load generator" if workers == 1 else f"load generator {number} of {workers}"
+            paths = [path if number == 1 else path.with_stem(f"{path.stem}-{number}") for path in (record, log_path)]
+            self._drivers.append(DriverProcess(provider, f"{title} ({name})", *paths))
+
+    @property
+    def services(self) -> list[NativeService]:
+        return [driver.service for driver in self._drivers]
+
+    @property
+    def records(self) -> list[Path]:
+        """What `read_records` reads."""
+        return [driver.record for driver in self._drivers]
+
+    def cpu_seconds(self) -> float:
+        return sum(service.cpu_seconds() for service in self.services)
+
+    def usage(self) -> Usage:
+        used = [service.usage() for service in self.services]
+        return Usage(sum(one.cpu_seconds for one in used), sum(one.memory_bytes for one in used))
 
     def configure(self, locustfile: Path, host: Address, *, keep_alive: bool, model: str) -> None:
-        """Loads the profile; returns when the generator could send its first request."""
-        self._ask(
-            {
-                "locustfile": str(locustfile),
-                "host": f"http://{host}",
-                "keep_alive": keep_alive,
-                "record": str(self._record),
-                "model": model,
-            },
-            waiting.LOAD_START,
-        )
+        """Loads the profile; returns when every process could send its first request."""
+        profile = {"locustfile": str(locustfile), "host": f"http://{host}", "keep_alive": keep_alive, "model": model}
+        for driver in self._drivers:
+            driver.tell({**profile, "record": str(driver.record)})
+        ready = [driver.hear(waiting.LOAD_START) for driver in self._drivers]
+        if [reply["pid"] for reply in ready] != [service.pid for service in self.services]:
+            raise StackError(f"the load generator should be {len(self._drivers)} processes; these answered: {ready}")
 
     def count(self, *, users: int, seconds: float, workers: int, seed: str, **pace: Any) -> Driven:
         """The contiguous stretch: from `seconds` to twice that, until the rate is steady and all workers answered."""
-        stretch = {"seconds": seconds, "most": 2 * seconds, "workers": workers, "seed": seed}
-        return self._drive(COUNT_WINDOW, users, lead_in=0.0, **stretch, **pace)
+        stretch = {"lead_in": 0.0, "seconds": seconds, "seed": seed, **pace}
+        return self._drive(COUNT_WINDOW, users, stretch, most=2 * seconds, workers=workers)
 
     def window(self, number: int, *, users: int, lead_in: float, seconds: float, seed: str, **pace: Any) -> Driven:
         """One window. `pace` is for the open model: `rate` in requests a second, and `arrivals`."""
-        stretch = {"seconds": seconds, "most": 0.0, "workers": 0, "seed": seed}
-        return self._drive(number, users, lead_in=lead_in, **stretch, **pace)
+        return self._drive(number, users, {"lead_in": lead_in, "seconds": seconds, "seed": seed, **pace})
 
     def begin(self, *, users: int, seed: str, **pace: Any) -> None:
         """Load that is part of the count and lasts until `end`, while the caller does other things."""
-        stretch = {"lead_in": 0.0, "seconds": 0.0, "most": 0.0, "workers": 0, "until_told": True}
-        self._tell({"window": COUNT_WINDOW, "users": users, "seed": seed, **stretch, **pace})
+        stretch = {"lead_in": 0.0, "seconds": 0.0, "until_told": True, "settle": False, "seed": seed, **pace}
+        with self._whole():
+            self._start(users, {**stretch, "window": COUNT_WINDOW})
 
     def end(self) -> Driven:
         """Ends what `begin` began."""
-        return Driven(**self._ask({"end": True}, waiting.LOAD_REPLY))
-
-    def _drive(self, window: int, users: int, **stretch: Any) -> Driven:
-        limit = stretch["lead_in"] + max(stretch["seconds"], stretch["most"]) + waiting.LOAD_REPLY
-        return Driven(**self._ask({"window": window, "users": users, **stretch}, limit))
-
-    def _ask(self, command: dict[str, Any], limit: float) -> dict[str, Any]:
-        self._tell(command)
-        self._channel.settimeout(limit)
-        try:
-            line = self._lines.readline()
-        except TimeoutError:
-            raise StackError(f"the load generator did not answer within {limit:.0f} s{self._tail()}") from None
-        except OSError as error:
-            raise StackError(f"the load generator is gone ({error}){self._tail()}") from error
-        if not line:
-            raise StackError(f"the load generator ended by itself{self._tail()}")
-        reply: dict[str, Any] = json.loads(line)
-        if "failed" in reply:
-            raise StackError(f"the load generator refused: {reply['failed']}{self._tail()}")
-        return reply
-
-    def _tell(self, command: dict[str, Any]) -> None:
-        self._channel.settimeout(waiting.LOAD_REPLY)
-        try:
-            self._lines.write(json.dumps(command) + "\n")
-            self._lines.flush()
-        except OSError as error:
-            raise StackError(f"the load generator is gone ({error}){self._tail()}") from error
-
-    def _tail(self) -> str:
-        return f"; its log ends:\n{self.service.log_tail()}"
+        with self._whole():
+            for driver in self._drivers:
+                driver.tell({"end": True})
+            return _together([driver.hear(waiting.LOAD_REPLY) for driver in self._drivers], steady=True)
 
     def close(self) -> None:
-        """Closes the channel, at which the generator leaves by itself; one that is stuck is ended."""
-        with contextlib.suppress(OSError):
-            self._lines.close()
-        self._channel.close()
-        self.service.wait(waiting.LOAD_LEAVE)
-        self._provider.stop(self.service)
+        """Closes the channels, at which the processes leave by themselves; one that is stuck is ended."""
+        if self._closed:
+            return
+        self._closed = True
+        for driver in self._drivers:
+            driver.hang_up()
+        for driver in self._drivers:
+            driver.end()
+
+    def _drive(
+        self, window: int, users: int, stretch: dict[str, Any], *, most: float = 0.0, workers: int = 0
+    ) -> Driven:
+        settle = most > stretch["seconds"]
+        limit = stretch["lead_in"] + stretch["seconds"] + waiting.LOAD_REPLY
+        with self._whole():
+            self._start(users, {**stretch, "window": window, "settle": settle})
+            steady = not settle or self._settle(most, workers, limit)
+            return _together([driver.hear(limit) for driver in self._drivers], steady=steady)
+
+    def _start(self, users: int, stretch: dict[str, Any]) -> None:
+        """Users and arrivals are dealt out evenly."""
+        among = len(self._drivers)
+        at = monotonic() + START_TOGETHER if among > 1 else 0.0
+        for index, driver in enumerate(self._drivers):
+            own_users = users // among + (index < users % among)
+            driver.tell({**stretch, "at": at, "users": own_users, "share": (index, among)})
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What is left of a generator that fails is ended at once: it would go on asking."""
+        try:
+            yield
+        except StackError:
+            self.close()
+            raise
+
+    def _settle(self, most: float, workers: int, limit: float) -> bool:
+        """Has them go on until every worker has answered and the rate no longer climbs, or the time is up."""
+        while True:
+            reports = [driver.hear(limit) for driver in self._drivers]
+            before, last = (sum(report[name] for report in reports) for name in ("before", "last"))
+            answered = {worker for report in reports for worker in report["workers"]}
+            steady = len(answered) >= workers and last <= before * CLIMB
+            go_on = not steady and min(report["elapsed"] for report in reports) < most
+            for driver in self._drivers:
+                driver.tell({"go_on": go_on})
+            if not go_on:
+                return steady
+
+
+def _together(parts: Sequence[dict[str, Any]], *, steady: bool) -> Driven:
+    """What several drivers did at the same time, as one: measured is while all of them drove."""
+
+    def total(name: str) -> Any:
+        return sum(part[name] for part in parts)
+
+    return Driven(
+        begun=min(part["begun"] for part in parts),
+        start=max(part["start"] for part in parts),
+        end=min(part["end"] for part in parts),
+        stopped=max(part["stopped"] for part in parts),
+        steady=steady,
+        requests=total("requests"),
+        errors=total("errors"),
+        locust_requests=total("locust_requests"),
+        cpu_seconds=total("cpu_seconds"),
+        busiest=max(part["cpu_seconds"] / (part["stopped"] - part["begun"]) for part in parts),
+        due=total("due"),
+        late=total("late"),
+        dropped=total("dropped"),
+        faults=[fault for part in parts for fault in part["faults"]],
+        script_errors=[error for part in parts for error in part["script_errors"]],
+    )
 
 
 def locustfile_of(profile: str, root: Path) -> Path:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import gevent
+from gevent import GreenletExit
 from locust import User
 from locust.env import Environment
 from locust.exception import StopTest
@@ -93,8 +94,13 @@ class RecordedClient:
 
     def _request(self, method: str, path: str, name: str, body: bytes, headers: Mapping[str, str] | None) -> Answer:
         due, self._user.due = self._user.due, None
-        answer = self._client.request(method, path, body=body, headers=headers)
-        self._batches.add(method, name or path.partition("?")[0], answer, due)
+        name = name or path.partition("?")[0]
+        try:
+            answer = self._client.request(method, path, body=body, headers=headers)
+        except GreenletExit:
+            self._batches.add(method, name, self._client.cut_off(), due)
+            raise
+        self._batches.add(method, name, answer, due)
         return answer
 
 

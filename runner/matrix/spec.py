@@ -29,6 +29,8 @@ class LoadSpec(Strict):
     rate: float | None = Field(default=None, gt=0, le=100_000, allow_inf_nan=False)
     arrivals: Literal["uniform", "poisson"] = "uniform"
     users: int = Field(default=16, ge=1, le=10_000)
+    #: Processes of the load generator, for rates that one core cannot make; users and arrivals are split among them.
+    workers: int = Field(default=1, ge=1, le=64)
     keep_alive: bool = True
     #: The contiguous stretch in which connections are counted; it is the warm-up too.
     count: Duration = 4.0
@@ -47,6 +49,12 @@ class LoadSpec(Strict):
     def _rate_belongs_to_the_open_model(self) -> Self:
         if (self.model == "open") != (self.rate is not None):
             raise ValueError("`model: open` and `rate:` (requests a second) go together")
+        return self
+
+    @model_validator(mode="after")
+    def _each_worker_has_a_user(self) -> Self:
+        if self.workers > self.users:
+            raise ValueError(f"{self.workers} workers for {self.users} users: each worker needs one or more")
         return self
 
     @property

@@ -92,6 +92,13 @@ class NativeService:
         """Of its first process; None while that runs, negative if a signal ended it."""
         return self._process.poll()
 
+    def ending(self) -> str:
+        """How its first process ended, in words."""
+        code = self.exit_code
+        if code is None:
+            return "is still there"
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
+
     def processes(self) -> list[psutil.Process]:
         """The service's live processes, the first one first."""
         try:

@@ -28,7 +28,19 @@ class Usage:
     memory_bytes: int
 
 
-class Service(Protocol):
+class Watched(Protocol):
+    """What uses the machine."""
+
+    def cpu_seconds(self) -> float:
+        """User and system seconds of all its processes, ended children included; cheap."""
+        ...
+
+    def usage(self) -> Usage:
+        """As `cpu_seconds`, with memory: reads the kernel's page accounting, some milliseconds a process."""
+        ...
+
+
+class Service(Watched, Protocol):
     """A running component: database, pooler, app server."""
 
     @property
@@ -41,14 +53,6 @@ class Service(Protocol):
     def log_path(self) -> Path: ...
 
     def alive(self) -> bool: ...
-
-    def cpu_seconds(self) -> float:
-        """User and system seconds of all its processes, ended children included; cheap."""
-        ...
-
-    def usage(self) -> Usage:
-        """As `cpu_seconds`, with memory: reads the kernel's page accounting, some milliseconds a process."""
-        ...
 
     def log_tail(self, lines: int = 20) -> str: ...
 

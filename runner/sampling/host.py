@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 
 from runner.errors import StackError
-from runner.provision.service import Service
+from runner.provision.service import Watched
 
 MEMORY_EVERY = 1.0
 
@@ -75,7 +75,7 @@ class HostSampler:
 
     def __init__(self, rate: float) -> None:
         self._period = 1 / rate
-        self._components: Mapping[str, Service] = {}
+        self._components: Mapping[str, Watched] = {}
         self._with_memory = False
         self._rows: list[HostRow] = []
         self._lock = threading.Lock()
@@ -85,7 +85,7 @@ class HostSampler:
         self._thread = threading.Thread(target=self._run, name="host-sampler", daemon=True)
         self._thread.start()
 
-    def focus(self, components: Mapping[str, Service], *, with_memory: bool) -> None:
+    def focus(self, components: Mapping[str, Watched], *, with_memory: bool) -> None:
         """Samples these from now on."""
         with self._lock:
             self._components, self._with_memory = components, with_memory

@@ -36,6 +36,7 @@ USERS = {"BenchmarkUser": "runner.load.user", "FastHttpUser": "locust"}
 
 class CountingServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self) -> None:
         self.paths: Counter[str] = Counter()
@@ -85,8 +86,8 @@ def provider() -> Iterator[NativeProvider]:
     made.close()
 
 
-def generator(provider: NativeProvider, tmp_path: Path) -> LoadGenerator:
-    return LoadGenerator(provider, "load", tmp_path / "requests.raw", tmp_path / "load.log")
+def generator(provider: NativeProvider, tmp_path: Path, workers: int = 1) -> LoadGenerator:
+    return LoadGenerator(provider, "cell", tmp_path / "requests.raw", tmp_path / "load.log", workers=workers)
 
 
 def configured(
@@ -96,12 +97,14 @@ def configured(
     *,
     keep_alive: bool = True,
     user: str = "BenchmarkUser",
+    model: str = "closed",
+    workers: int = 1,
 ) -> LoadGenerator:
     module = USERS[user]
     profile = tmp_path / "profile.py"
     profile.write_text(PROFILE.format(module=module, user=user))
-    made = generator(provider, tmp_path)
-    made.configure(profile, Address("127.0.0.1", server.server_address[1]), keep_alive=keep_alive, model="closed")
+    made = generator(provider, tmp_path, workers)
+    made.configure(profile, Address("127.0.0.1", server.server_address[1]), keep_alive=keep_alive, model=model)
     return made
 
 
@@ -113,7 +116,7 @@ def test_every_request_is_recorded(provider: NativeProvider, server: CountingSer
     windows = [load.window(number, users=4, lead_in=0.1, seconds=0.3, seed="s") for number in range(3)]
     load.close()
 
-    frame, _ = read_records(tmp_path / "requests.raw", clock_zero=count.begun)
+    frame, _ = read_records([tmp_path / "requests.raw"], clock_zero=count.begun)
     served = server.paths
     assert len(frame) == sum(served.values()) == count.requests + sum(window.requests for window in windows)
     assert (frame["error"] != "").sum() == served["/bad/"] == count.errors + sum(window.errors for window in windows)
@@ -162,7 +165,7 @@ def test_a_broken_profile_is_told_with_its_cause(provider: NativeProvider, tmp_p
 
 def test_it_leaves_when_the_channel_closes(provider: NativeProvider, server: CountingServer, tmp_path: Path) -> None:
     load = configured(provider, server, tmp_path)
-    process = psutil.Process(load.service.pid)
+    process = psutil.Process(load.services[0].pid)
     load.close()
     assert not process.is_running()
     assert "Traceback" not in (tmp_path / "load.log").read_text()
@@ -170,9 +173,79 @@ def test_it_leaves_when_the_channel_closes(provider: NativeProvider, server: Cou
 
 def test_a_killed_generator_is_reported(provider: NativeProvider, server: CountingServer, tmp_path: Path) -> None:
     load = configured(provider, server, tmp_path)
-    psutil.Process(load.service.pid).kill()
-    with pytest.raises(StackError, match="load generator"):
+    psutil.Process(load.services[0].pid).kill()
+    with pytest.raises(StackError, match=r"^the load generator \(cell\) was ended by SIGKILL; its log ends:"):
         load.window(0, users=1, lead_in=0.0, seconds=0.2, seed="s")
+    load.close()
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("model", ["closed", "open"])
+def test_stop_after_stop_nothing_is_lost(
+    provider: NativeProvider, server: CountingServer, tmp_path: Path, user: str, model: str
+) -> None:
+    """Users are told to stop while they wait, while they ask, and at the very moment at which their wait is over."""
+    load = configured(provider, server, tmp_path, user=user, model=model)
+    pace = {"rate": 400.0, "arrivals": "poisson"} if model == "open" else {}
+    windows = [
+        load.window(number, users=24, lead_in=0.0, seconds=0.05 + number / 2000, seed=f"{number}", **pace)
+        for number in range(40)
+    ]
+    load.close()
+    frame, _ = read_records(load.records, clock_zero=windows[0].begun)
+    assert len(frame) == sum(server.paths.values()) == sum(window.requests for window in windows) > 400
+    assert (frame["status"] > 0).all(), "none was cut off"
+
+
+def test_several_processes_drive_together_and_each_keeps_its_record(
+    provider: NativeProvider, server: CountingServer, tmp_path: Path
+) -> None:
+    load = configured(provider, server, tmp_path, workers=3)
+    assert len({service.pid for service in load.services}) == 3
+    count = load.count(users=7, seconds=0.5, workers=1, seed="s")
+    windows = [load.window(number, users=7, lead_in=0.1, seconds=0.3, seed="s") for number in range(2)]
+    load.close()
+    parts = [read_records([record], clock_zero=count.begun)[0] for record in load.records]
+    frame, examples = read_records(load.records, clock_zero=count.begun)
+    assert all(len(part) > 0 for part in parts)
+    assert len(frame) == sum(len(part) for part in parts) == sum(server.paths.values())
+    assert len(frame) == count.requests + sum(window.requests for window in windows)
+    assert set(frame["endpoint"]) == {"GET /good/", "GET /bad/"}
+    assert (frame["error"] == "HTTP 500").sum() == server.paths["/bad/"]
+    assert set(examples) == {"HTTP 500"}
+    assert server.connections == 3 * 7, "seven users in each of three stretches"
+    assert all(window.locust_requests == window.requests for window in windows)
+    for window in windows:
+        assert 0.2 < window.end - window.start <= window.stopped - window.begun
+        assert 0 < window.busiest < 1.5
+
+
+def test_several_processes_together_are_one_schedule(
+    provider: NativeProvider, server: CountingServer, tmp_path: Path
+) -> None:
+    """Even gaps over all of them, though each has but every second arrival; a search counts in the closed model."""
+    load = configured(provider, server, tmp_path, model="open", workers=2)
+    load.count(users=4, seconds=0.2, workers=1, seed="s")
+    window = load.window(0, users=40, lead_in=0.0, seconds=1.0, seed="s", rate=100.0)
+    load.close()
+    frame, _ = read_records(load.records, clock_zero=window.begun)
+    due = frame.loc[frame["window"] == 0, "intended"].sort_values()
+    assert (window.due, window.dropped) == (len(due), 0)
+    assert len(due) == pytest.approx(100, abs=4)
+    gaps = due.diff().dropna()
+    assert (gaps.min(), gaps.max()) == (pytest.approx(0.01, abs=1e-6), pytest.approx(0.01, abs=1e-6))
+
+
+def test_one_of_several_processes_that_dies_ends_the_generator(
+    provider: NativeProvider, server: CountingServer, tmp_path: Path
+) -> None:
+    """The attempt fails for that reason, and none of the others goes on asking."""
+    load = configured(provider, server, tmp_path, workers=2)
+    processes = [psutil.Process(service.pid) for service in load.services]
+    threading.Timer(0.5, processes[1].kill).start()
+    with pytest.raises(StackError, match=r"^the load generator 2 of 2 \(cell\) was ended by SIGKILL"):
+        load.count(users=4, seconds=1.0, workers=99, seed="s")
+    assert not any(process.is_running() for process in processes)
     load.close()
 
 
@@ -191,6 +264,6 @@ def test_the_open_model_asks_at_its_own_rate(
     load.close()
     assert [one.requests for one in driven] == pytest.approx([50, 150], abs=2)
     assert [(one.requests, one.dropped) for one in driven] == [(one.due, 0) for one in driven]
-    frame, _ = read_records(tmp_path / "requests.raw", clock_zero=driven[0].begun)
+    frame, _ = read_records([tmp_path / "requests.raw"], clock_zero=driven[0].begun)
     gaps = frame.loc[frame["window"] == 1, "intended"].sort_values().diff().dropna()
     assert gaps.min() == pytest.approx(gaps.max(), abs=1e-6), "an even pace, whatever the timers did"

@@ -30,7 +30,7 @@ def test_round_trip(tmp_path: Path) -> None:
     send(recorder, "/b/", response=SimpleNamespace(status_code=0, headers=None), exception=ConnectionRefusedError("no"))
     recorder.flush()
 
-    frame, examples = read_records(tmp_path / "requests.raw", clock_zero=0.0)
+    frame, examples = read_records([tmp_path / "requests.raw"], clock_zero=0.0)
 
     assert frame["endpoint"].tolist() == ["GET /a/", "GET /b/", "GET /b/"]
     assert frame["window"].tolist() == [-1, 3, 3]
@@ -54,7 +54,7 @@ def test_threads_are_numbered_within_their_worker(tmp_path: Path) -> None:
     for worker, thread in ((1, 900), (1, 901), (2, 900), (1, 900)):
         send(recorder, response=answer(header=f"app;dur=1.000, worker;desc={worker}.{thread}"))
     recorder.flush()
-    frame, _ = read_records(tmp_path / "requests.raw", clock_zero=0.0)
+    frame, _ = read_records([tmp_path / "requests.raw"], clock_zero=0.0)
     assert frame["thread"].tolist() == [0, 1, 0, 0]
 
 
@@ -63,7 +63,7 @@ def test_an_app_may_say_less(header: str, app_ms: float, tmp_path: Path) -> None
     recorder = Recorder(tmp_path / "requests.raw")
     send(recorder, response=answer(header=header))
     recorder.flush()
-    frame, _ = read_records(tmp_path / "requests.raw", clock_zero=0.0)
+    frame, _ = read_records([tmp_path / "requests.raw"], clock_zero=0.0)
     assert (frame["worker"].tolist(), frame["app_ms"].tolist()) == ([41], [app_ms])
     assert (frame["sql_ms"].tolist(), frame["opened"].tolist()) == ([-1.0], [-1])
 
@@ -83,12 +83,12 @@ def test_a_torn_record_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "requests.raw"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StackError, match="middle of a record"):
-        read_records(path, clock_zero=0.0)
+        read_records([path], clock_zero=0.0)
 
 
 def test_no_timing_header(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "requests.raw")
     send(recorder, response=answer(header=None))
     recorder.flush()
-    frame, _ = read_records(tmp_path / "requests.raw", clock_zero=0.0)
+    frame, _ = read_records([tmp_path / "requests.raw"], clock_zero=0.0)
     assert (frame["worker"].tolist(), frame["app_ms"].tolist()) == ([0], [-1.0])

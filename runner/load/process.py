@@ -1,0 +1,75 @@
+"""The runner's end of one driver: Locust's process and the channel to it."""
+
+import contextlib
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from runner import waiting
+from runner.errors import StackError
+from runner.provision.native import NativeProvider, NativeService, own_module
+from runner.provision.service import Address
+
+
+class DriverProcess:
+    """A process group of its own, which a channel that nobody else has ties to the runner."""
+
+    def __init__(self, provider: NativeProvider, name: str, record: Path, log_path: Path) -> None:
+        """Starts the process; it imports Locust while the app server starts."""
+        self._provider = provider
+        self.record = record
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.service: NativeService = provider.start(
+                name,
+                own_module("runner.load.driver", str(theirs.fileno())),
+                Address("", 0),
+                log_path,
+                pass_fds=[theirs.fileno()],
+            )
+        self._channel = ours
+        self._lines = ours.makefile("rw", encoding="utf-8")
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """One line to the driver. StackError if it is gone."""
+        try:
+            self._lines.write(json.dumps(message) + "\n")
+            self._lines.flush()
+        except OSError:
+            raise self._gone() from None
+
+    def hear(self, limit: float) -> dict[str, Any]:
+        """Its next line, at most `limit` seconds from now. StackError if it fails, is silent or is gone."""
+        self._channel.settimeout(limit)
+        try:
+            line = self._lines.readline()
+        except TimeoutError:
+            raise StackError(f"the {self.service.name} did not answer within {limit:.0f} s{self._tail()}") from None
+        except OSError:
+            raise self._gone() from None
+        if not line:
+            raise self._gone()
+        reply: dict[str, Any] = json.loads(line)
+        if "failed" in reply:
+            raise StackError(f"the {self.service.name} refused: {reply['failed']}{self._tail()}")
+        return reply
+
+    def hang_up(self) -> None:
+        """Closes the channel, at which the driver leaves by itself."""
+        with contextlib.suppress(OSError):
+            self._lines.close()
+        self._channel.close()
+
+    def end(self) -> None:
+        """Waits for it to leave; one that is stuck is ended. After `hang_up`."""
+        self.service.wait(waiting.LOAD_LEAVE)
+        self._provider.stop(self.service)
+
+    def _gone(self) -> StackError:
+        # A killed process closes its files a moment before it can be waited for.
+        self.service.wait(waiting.LOAD_LEAVE)
+        return StackError(f"the {self.service.name} {self.service.ending()}{self._tail()}")
+
+    def _tail(self) -> str:
+        return f"; its log ends:\n{self.service.log_tail()}"
