@@ -372,6 +372,76 @@ BOUNDS = [
 ]
 
 
+# The database closes what is idle for two seconds; the load lasts four, and two more are idle.
+MY_IDLE, PG_IDLE = {**MYSQL, "settings": {"wait_timeout": 2}}, {**POSTGRES, "settings": {"idle_session_timeout": "2s"}}
+CLOSED = "each keeps its own; the database closes what is idle for 2 s"
+
+
+@pytest.mark.parametrize("database", [MY_IDLE, PG_IDLE, {**POSTGRES, "settings": {"idle_session_timeout": 2000}}])
+def test_connections_that_the_database_closes(database: dict[str, Any]) -> None:
+    kept = predicted(database, SYNC, age(None))
+    assert (kept.min, kept.max, kept.opened_max) == (1, 4, 16)
+    assert (kept.lingering_min, kept.lingering_max) == (0, 4)
+    assert CLOSED in kept.formula
+    assert predicted(database, SYNC, age(None), idle="3s").lingering_max == 0
+    assert predicted(database, SYNC, age(0)).opened_per_request == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"idle_session_timeout": 0}, {"idle_session_timeout": "10min"}])
+def test_connections_that_the_database_leaves_alone(settings: dict[str, Any]) -> None:
+    kept = predicted({**POSTGRES, "settings": settings}, SYNC, age(None))
+    assert (kept.min, kept.max, kept.lingering_min, kept.lingering_max) == (4, 4, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("database", "server", "pool", "load", "peak", "lingering", "formula"),
+    [
+        (
+            MYSQL,
+            UWSGI,
+            {"kind": "dj_db_conn_pool", "pool_size": 2, "max_overflow": 1},
+            {},
+            (4, 12),
+            (4, 8),
+            "4 processes × (pool_size 2 + max_overflow 1), pool_size 2 of them kept = 12",
+        ),
+        (PSYCOPG2, UWSGI, {"kind": "postgrespool2"}, {}, (4, 16), (4, 16), "4 processes × 4 threads at once = 16"),
+        (
+            POSTGRES,
+            GEVENT,
+            {"kind": "geventpool", "max_conns": 3},
+            {},
+            (1, 32),
+            (1, 6),
+            "2 processes × 16 requests at once while they connect (max_conns 3 later) = 32",
+        ),
+        (
+            POSTGRES,
+            GEVENT,
+            {"kind": "geventpool", "max_conns": 20},
+            {},
+            (1, 32),
+            (1, 32),
+            "2 processes × 16 requests at once = 32",
+        ),
+    ],
+)
+def test_pools_of_other_packages(
+    database: Any, server: Any, pool: Any, load: Any, peak: Any, lingering: Any, formula: str
+) -> None:
+    """Per process: what all may hold together is what one may, as often as there are processes."""
+    prediction = predicted(database, server, {"pool": pool}, **load)
+    assert (prediction.min, prediction.max) == peak
+    assert (prediction.lingering_min, prediction.lingering_max) == lingering
+    assert prediction.formula.startswith(formula)
+
+
+@pytest.mark.parametrize(("driver", "blocked"), [("mysqlclient", True), ("pymysql", False)])
+def test_drivers_under_gevent(driver: str, blocked: bool) -> None:
+    formula = predicted({**MYSQL, "driver": driver}, GEVENT, age(0)).formula
+    assert ("a query blocks its whole worker" in formula) == blocked
+
+
 @pytest.mark.parametrize(("database", "server", "connection", "load", "peak", "lingering", "formula"), BOUNDS)
 def test_bounds(
     database: Any, server: Any, connection: Any, load: Any, peak: Any, lingering: Any, formula: str

@@ -6,7 +6,7 @@ import pytest
 from runner.matrix.phases import PhaseSpec
 from runner.matrix.rules import RULES, Combination, why_impossible
 from runner.stacks.servers.gunicorn import GunicornSpec
-from tests.matrix.examples import GEVENT, MYSQL, POSTGRES, PSYCOPG2, SYNC, age, bouncer, make_cell, pool
+from tests.matrix.examples import GEVENT, GTHREAD, MYSQL, POSTGRES, PSYCOPG2, SYNC, UWSGI, age, bouncer, make_cell, pool
 
 GREEN = {**GEVENT, "psycogreen": True}
 
@@ -54,6 +54,14 @@ def reason(database: dict[str, Any], server: dict[str, Any], connection: dict[st
             "max_size 3 is below min_size 4 (its default): the first query is a ValueError",
         ),
         (POSTGRES, SYNC, pool(min_size=0), "min_size 0 needs a max_size"),
+        (
+            MYSQL,
+            UWSGI,
+            {"pool": {"kind": "dj_db_conn_pool", "pool_size": 1, "max_overflow": 2}, **age(None)},
+            "each of 4 threads keeps its connection, and pool_size + max_overflow have room for 3: the others' queries",
+        ),
+        (POSTGRES, SYNC, {"pool": {"kind": "postgrespool2"}}, "django-postgrespool2 is written for psycopg2"),
+        (MYSQL, GEVENT, {"pool": {"kind": "geventpool"}}, "django-db-geventpool is PostgreSQL's alone"),
         (POSTGRES, GREEN, age(0), "psycogreen is for psycopg2: psycopg 3 gives way"),
         (MYSQL, GREEN, age(0), "psycogreen is for psycopg2: it does nothing for mysqlclient"),
     ],
@@ -72,6 +80,11 @@ def test_impossible(database: Any, server: Any, connection: Any, words: str) -> 
         (POSTGRES, SYNC, pool(max_size=4)),
         (POSTGRES, SYNC, pool(min_size=0, max_size=1)),
         (POSTGRES, GEVENT, age(None)),
+        (POSTGRES, UWSGI, {"pool": {"kind": "dj_db_conn_pool", "pool_size": 2, "max_overflow": 2}, **age(None)}),
+        (MYSQL, UWSGI, {"pool": {"kind": "dj_db_conn_pool", "pool_size": 1, "max_overflow": 0}}),
+        ({**MYSQL, "driver": "pymysql"}, GEVENT, {"pool": {"kind": "dj_db_conn_pool"}}),
+        (PSYCOPG2, GTHREAD, {"pool": {"kind": "postgrespool2"}}),
+        (PSYCOPG2, GREEN, {"pool": {"kind": "geventpool"}}),
         (PSYCOPG2, GREEN, age(60)),
         (PSYCOPG2, GEVENT, age(0)),
         (MYSQL, GEVENT, age(None)),
