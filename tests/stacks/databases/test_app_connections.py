@@ -14,8 +14,8 @@ from runner import waiting
 from runner.provision.native import Command, NativeProvider, run_command
 from runner.stacks.app import Process, django_database, load_app, make_overlay
 from runner.stacks.connection import ConnectionSpec
-from runner.stacks.databases import AnyDatabaseSpec, Database, make_database
-from runner.stacks.databases.base import Account
+from runner.stacks.databases import AnyDatabaseSpec, make_database
+from runner.stacks.databases.base import Account, Database
 from runner.stacks.environment import build_environment
 from runner.stacks.packages import environment_with
 
