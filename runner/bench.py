@@ -75,7 +75,7 @@ def bench(options: Options, results: Console, messages: Console) -> int:
 def conclude(folder: RunFolder, end: RunEnd | None, results: Console) -> int:
     """Summary, tables and report of a run's folder; the exit code says how it went."""
     summary = write_summary(folder)
-    report = write_report(folder)
+    report = write_report(folder, summary)
     print_tables(summary, results)
     results.print(f"Report: {report}", highlight=False, soft_wrap=True)
     if end is not None and end.status == "interrupted":

@@ -170,8 +170,7 @@ def plan(
 def report(run: RunArgument = LATEST) -> None:
     """Make a run's report again from its raw data."""
     folder = open_run(run)
-    write_summary(folder)
-    results.print(str(write_report(folder)), highlight=False, soft_wrap=True)
+    results.print(str(write_report(folder, write_summary(folder))), highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -39,6 +39,8 @@ from runner.results.store import RunFolder, write_json
 
 COUNT, IDLE, WINDOW = 2.0, 2.0, 0.6
 ROUNDS = 5
+#: A large matrix runs in groups: the others of its own group are what an attempt waits for between its windows.
+MOST_NEIGHBOURS = 28
 POOL_ON_MYSQL = "Django's native pool exists for PostgreSQL alone: on MySQL the first query is a TypeError"
 OTHER_HOST = HostRecord(
     fingerprint="cafe", system="Debian GNU/Linux 12", kernel="6.1.0", cpu="Other CPU", cores=8, memory_bytes=1 << 33
@@ -132,7 +134,7 @@ def write_run(
     folder = RunFolder.create(out, _run_record(chosen, blocks, seed, list(expect), list(skipped), more))
     for block in range(1, blocks + 1):
         for model in chosen:
-            _write_attempt(folder, model, block, len(chosen), seed)
+            _write_attempt(folder, model, block, min(len(chosen), MOST_NEIGHBOURS), seed)
     if end is not None:
         write_json(folder.path / "end.json", _end(end, blocks * len(chosen)))
     return folder

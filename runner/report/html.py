@@ -2,48 +2,68 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from runner.analysis.soundness import why_unsound
-from runner.analysis.summary import summarise
-from runner.report import chart, waterfall, wording
-from runner.report.page import build_page
-from runner.report.phase_lines import phase_lines
+from runner.analysis.summary import Summary
+from runner.report import wording
+from runner.report.page import build_page, latency, timeline, times
+from runner.report.page.comparison import FOREST_HEIGHT, FOREST_WIDTH
+from runner.report.page.data import Database
+from runner.report.page.samples import STATES
 from runner.results.store import RunFolder
 
+STYLES = ("uplot/uPlot.min.css", "page.css", "report.css")
+SCRIPTS = ("uplot/uPlot.iife.min.js", "report.js")
 
-def write_report(folder: RunFolder) -> Path:
-    """Writes the page anew from the folder's own files; returns where it is."""
+
+def write_report(folder: RunFolder, summary: Summary) -> Path:
+    """Writes the page anew from the folder's own files and its summary; returns where it is."""
     path = folder.path / "report.html"
-    partial = path.with_name(".report.html.partial")
-    # A name or a log line may hold half of a surrogate pair: shown as a question mark, never a failed report.
-    partial.write_bytes(render(folder).encode("utf-8", "replace"))
-    partial.replace(path)
+    write_page(path, render(folder, summary))
     return path
 
 
-def render(folder: RunFolder) -> str:
-    """The page as text. What the run says is escaped; the style is allowed by its hash, scripts never."""
-    style = files("runner.report").joinpath("templates/style.css").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    page = build_page(summarise(folder), folder.attempts())
-    return (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            page=page,
-            style=Markup(style),
-            style_hash=digest,
-            chart=chart,
-            waterfall=waterfall,
-            w=wording,
-            phase_lines=phase_lines,
-        )
+def write_page(path: Path, page: str) -> None:
+    """Whole or not at all. Half of a surrogate pair, in a name or a log, is a question mark: never a failed report."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(page.encode("utf-8", "replace"))
+    partial.replace(path)
+
+
+def render(folder: RunFolder, summary: Summary, *, with_raw: bool = True, home: str = "") -> str:
+    """The page as text. What the run says is escaped; style and script are allowed by their hashes, nothing else.
+
+    `with_raw`: links to the attempts' folders beside it. `home`: the address of the site it is part of.
+    """
+    page = build_page(folder.path, summary, folder.attempts(), with_raw=with_raw)
+    return render_template(
+        "report.html.j2",
+        styles=STYLES,
+        scripts=SCRIPTS,
+        page=page,
+        states=STATES,
+        timeline=timeline,
+        times=times,
+        latency=latency,
+        forest_width=FOREST_WIDTH,
+        forest_height=FOREST_HEIGHT,
+        home=home,
     )
+
+
+def render_template(name: str, styles: tuple[str, ...], scripts: tuple[str, ...] = (), **context: object) -> str:
+    """A page of ours with its style and script inside, and a policy that lets in nothing but these."""
+    style, script = ("\n".join(_static(each) for each in names) for names in (styles, scripts))
+    allowed = f"style-src '{_hash(style)}'" + (f"; script-src '{_hash(script)}'" if script else "")
+    policy = f"default-src 'none'; {allowed}; img-src data:; base-uri 'none'; form-action 'none'"
+    # Both are ours, not the run's: a literal `</script` in them would be a bug that the browser tests find.
+    own = {"style": Markup(style), "script": Markup(script), "policy": policy}
+    return environment().get_template(name).render(w=wording, **own, **context)
 
 
 def environment() -> Environment:
@@ -56,6 +76,22 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters["figure"] = wording.figure
-    made.filters["why_unsound"] = why_unsound
+    made.filters["cell_index"] = cell_index
     return made
+
+
+def cell_index(databases: Sequence[Database]) -> list[list[object]]:
+    """What the page's script knows of each cell, in the order of their numbers: by what it is filtered."""
+    return [
+        [database.number, database.name, cell.server, cell.setting, cell.summary.status]
+        for database in databases
+        for cell in database.cells
+    ]
+
+
+def _static(name: str) -> str:
+    return files("runner.report").joinpath("static", name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -109,6 +109,15 @@ def middle(number: Number | None, factor: float = 1.0) -> float | None:
     return None if number is None else number.value * factor
 
 
+def thousandfold(value: float | None) -> float | None:
+    """Seconds as milliseconds."""
+    return None if value is None else value * 1e3
+
+
+def megabytes(value: float | None) -> str:
+    return NOTHING if value is None else three_digits(value * 1e-6)
+
+
 def predicted_peak(predicted: Prediction) -> str:
     """`16`, `4–16`, or `≥ 1` where nothing bounds it."""
     if predicted.max is None:
@@ -253,8 +262,12 @@ def expectations_sentence(summary: Summary) -> str:
 
 def broken_bound(result: ExpectationResult) -> str:
     """What was expected and what was measured instead."""
-    measured = result.reason if result.measured is None else f"measured {result.measured:g}"
-    return f"expected {result.metric} {result.bound}, {measured}"
+    return f"expected {result.metric} {result.bound}, {measured_instead(result)}"
+
+
+def measured_instead(result: ExpectationResult) -> str:
+    """`measured 18`, or why nothing was."""
+    return result.reason if result.measured is None else f"measured {result.measured:g}"
 
 
 def best_cells(summary: Summary) -> dict[str, frozenset[str]]:
@@ -273,7 +286,12 @@ def best_cells(summary: Summary) -> dict[str, frozenset[str]]:
 
 def shortcomings(summary: Summary) -> list[str]:
     """What a reader must know before believing the figures at all."""
-    run = summary.run
+    no_choice = (f"{name} is no choice, whatever its figures: {reason}" for name, reason in unsound(summary))
+    return [*run_shortcomings(summary.run), *no_choice]
+
+
+def run_shortcomings(run: RunSummary) -> list[str]:
+    """What is wrong with the run as a whole."""
     said = []
     if run.finding:
         said.append(f"The run was stopped: {run.finding}")
@@ -283,9 +301,9 @@ def shortcomings(summary: Summary) -> list[str]:
         said.append("A quick run: one block and short windows. Connection counts hold; speeds are a first impression.")
     elif run.blocks == 1:
         said.append("One block only: ratios have no interval, so nothing says how sure they are.")
-    said += [
-        f"{cell.id} is no choice, whatever its figures: {reason}"
-        for cell in summary.cells
-        if cell.status == "ok" and (reason := why_unsound(cell))
-    ]
     return said
+
+
+def unsound(summary: Summary) -> list[tuple[str, str]]:
+    """The cells that nobody should choose although they were measured, each with the reason."""
+    return [(cell.id, reason) for cell in summary.cells if cell.status == "ok" and (reason := why_unsound(cell))]

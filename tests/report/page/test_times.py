@@ -6,7 +6,7 @@ import pytest
 
 from runner.analysis.model import CellSummary, Number
 from runner.analysis.summary import summarise
-from runner.report.waterfall import PARTS, TITLES, WIDTH, bars
+from runner.report.page.times import PARTS, TITLES, WIDTH, bars
 from tests.synthetic import models, write_run
 
 

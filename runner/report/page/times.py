@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.analysis.model import CellSummary
+from runner.report.page.data import Cell, Database, RunData
 from runner.results.schema import Waterfall
 
 #: In the order in which a request meets them.
@@ -31,6 +32,24 @@ class Bar:
 
     total: float
     segments: Sequence[Segment]
+
+
+@dataclass(frozen=True)
+class DatabaseTimes:
+    """Each cell with its bar; None where the app said nothing."""
+
+    database: Database
+    rows: Sequence[tuple[Cell, Bar | None]]
+
+
+def times_section(data: RunData) -> list[DatabaseTimes]:
+    """The databases whose apps told where time went."""
+    sections = []
+    for database in data.databases:
+        found = bars([cell.summary for cell in database.cells])
+        if found:
+            sections.append(DatabaseTimes(database, [(cell, found.get(cell.id)) for cell in database.cells]))
+    return sections
 
 
 def bars(cells: Sequence[CellSummary]) -> dict[str, Bar]:
