@@ -149,8 +149,7 @@ def _conclude(folder: RunFolder, end: RunEnd, options: GateOptions, results: Con
         reason = f"{end.status}, so there is no verdict{end.finding and ': '}{end.finding}"
         result = result.model_copy(update={"verdict": None, "reason": reason})
     write_json(folder.path / "gate.json", result)
-    write_summary(folder)
-    report = write_report(folder)
+    report = write_report(folder, write_summary(folder))
     sides = Sides(options.base, options.candidate, options.both)
     print_gate(result, sides, results)
     results.print(f"Report: {report}", highlight=False, soft_wrap=True)
