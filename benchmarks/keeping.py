@@ -9,6 +9,7 @@ from runner.models import Strict
 from runner.results.schema import SCHEMA_VERSION, HostRecord
 from runner.results.store import now_utc, read_json, write_json
 from runner.stacks.environment import AppEnvironment
+from runner.stacks.versions import Recipe
 
 FOLDER = Path(__file__).parent
 
@@ -30,7 +31,7 @@ def keep(
     results: Mapping[str, Any],
     command: str,
     path: Path | None = None,
-    environments: Mapping[str, AppEnvironment] | None = None,
+    environments: Mapping[Recipe, AppEnvironment] | None = None,
 ) -> Path:
     """Writes what was measured just now, here; `path` is benchmarks/<name>.json unless told."""
     path = path or FOLDER / f"{name}.json"

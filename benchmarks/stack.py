@@ -36,14 +36,14 @@ def warm_stacks(cell_id: str, loads: Sequence[Mapping[str, Any]]) -> Iterator[li
     plan = make_plan(expansion, matrix, seed=1, only=cell_id)
     cell = plan.cells[cell_id]
     app, environment = load_app(matrix.app), build_environment(cell.environment)
-    environments = {environment.name: environment}
+    environments = {environment.recipe: environment}
     with ExitStack() as closing:
         out = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="connbench-benchmark-")))
         folder = RunFolder.create(out, run_record(options, matrix, expansion, plan, environments))
         provider = NativeProvider()
         closing.callback(provider.close)
         rate = plan.sampling.database
-        prepared = prepare_database("db", cell.database, app, environment, provider, folder.path, rate, closing)
+        prepared = prepare_database("db", cell.database, app, [environment], provider, folder.path, rate, closing)
         host_sampler = HostSampler(plan.sampling.host)
         closing.callback(host_sampler.close)
         stage = Stage(provider, folder, app, environments, prepared, host_sampler, "1")

@@ -12,6 +12,7 @@ from runner.evidence import Stretch
 from runner.provision.native import Command, run_command
 from runner.stacks.app import load_app, make_overlay
 from runner.stacks.environment import build_environment
+from runner.stacks.versions import Recipe
 
 #: Pages on SQLite in the app's own process are as quick as they can be: what is added weighs the most.
 PATHS = ("/products/4217/", "/products/?page=3")
@@ -40,7 +41,7 @@ def _text(interval: Interval) -> str:
 
 def _in_process() -> dict[str, Any]:
     """What `benchmarks.timing_in_app` prints, in the app's environment, of a shop on SQLite."""
-    shop, environment = load_app("shop"), build_environment("psycopg3")
+    shop, environment = load_app("shop"), build_environment(Recipe("psycopg3"))
     python = str(environment.bin / "python")
     with tempfile.TemporaryDirectory(prefix="connbench-benchmark-") as folder:
         database = {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder}/shop.sqlite3"}

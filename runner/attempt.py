@@ -21,7 +21,7 @@ from runner.matrix.spec import SamplingSpec
 from runner.phased import PhaseRun
 from runner.plan import PlannedAttempt
 from runner.pooled import PooledSide
-from runner.preparation import Prepared
+from runner.preparation import Prepared, Template
 from runner.provision.native import LOOPBACK, Command, NativeProvider, NativeService
 from runner.provision.service import Service
 from runner.recording import basic_record, measured_record
@@ -33,6 +33,7 @@ from runner.stacks.app import ROOT, App, Overlay, Process, django_database, make
 from runner.stacks.databases.base import Account
 from runner.stacks.environment import AppEnvironment
 from runner.stacks.servers.base import PROBE_QUERY, Launch
+from runner.stacks.versions import Recipe
 
 PORT_TRIES = 3
 
@@ -45,7 +46,7 @@ class Stage:
     provider: NativeProvider
     folder: RunFolder
     app: App
-    environments: Mapping[str, AppEnvironment]
+    environments: Mapping[Recipe, AppEnvironment]
     prepared: Prepared
     host_sampler: HostSampler
     #: The same for all cells of a group, so that each is sent the same traffic.
@@ -100,7 +101,7 @@ class Attempt:
             # The order tells cells apart whose ids differ in what a database name cannot show.
             name = f"b{planned.block}_{planned.order}_{self.cell.id}".replace("-", "_")
             with self.stage.prepared.lock:
-                self._account = self.stage.prepared.database.create_from_template(name)
+                self._account = self.stage.prepared.database.create_from_template(name, self._template.account)
             self.stage.prepared.sampler.watch(self._account.database)
             self._go_on_unless_stopping()
             address, logs = self.stage.prepared.database.service.address, self._folder / "logs"
@@ -211,6 +212,10 @@ class Attempt:
     def commit(self) -> None:
         """Makes visible what `record` wrote."""
         self.stage.folder.commit_attempt(self._folder)
+
+    @property
+    def _template(self) -> Template:
+        return self.stage.prepared.templates[self.cell.environment.versions]
 
     @property
     def server(self) -> NativeService:
@@ -339,7 +344,7 @@ class Attempt:
         return measured_record(self.evidence, requests, examples, aftermath, self.stage.prepared.sampler.quality())
 
     def _aftermath(self) -> Aftermath:
-        database, before = self.stage.prepared.database, self.stage.prepared.template_rows
+        database, before = self.stage.prepared.database, self._template.rows
         with self.stage.prepared.lock:
             # The books first: counting rows opens a session in the attempt's own database.
             books = database.books(self.account)

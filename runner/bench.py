@@ -29,6 +29,7 @@ from runner.results.store import RunFolder, now_utc
 from runner.run import Run
 from runner.stacks.app import load_app
 from runner.stacks.environment import AppEnvironment, build_environment
+from runner.stacks.versions import Recipe
 from runner.turn import own_turn
 
 # What `auto` takes is the only one there is.
@@ -89,11 +90,11 @@ def has_failed(summary: Summary) -> bool:
     return cells or any(not expectation.holds for expectation in summary.expectations)
 
 
-def build_environments(cells: Mapping[str, Cell], messages: Console) -> dict[str, AppEnvironment]:
-    """The app environments that the cells need, by name; built where they are missing."""
-    wanted = {cell.environment: (cell.locked_environment, cell.versions) for cell in cells.values()}
+def build_environments(cells: Mapping[str, Cell], messages: Console) -> dict[Recipe, AppEnvironment]:
+    """The app environments that the cells need; built where they are missing."""
+    recipes = sorted({cell.environment for cell in cells.values()}, key=lambda recipe: recipe.name)
     with messages.status("building the app's environment (once; uWSGI takes half a minute to compile)"):
-        return {name: build_environment(*wanted[name]) for name in sorted(wanted)}
+        return {recipe: build_environment(recipe) for recipe in recipes}
 
 
 def run_record(
@@ -101,7 +102,7 @@ def run_record(
     matrix: MatrixFile,
     expansion: Expansion,
     plan: Plan,
-    environments: Mapping[str, AppEnvironment],
+    environments: Mapping[Recipe, AppEnvironment],
 ) -> RunRecord:
     """What is known before anything is started."""
     resolved = matrix.model_dump(mode="json")

@@ -12,6 +12,7 @@ import psutil
 from runner.results.schema import HostRecord
 from runner.stacks.databases import DATABASES
 from runner.stacks.environment import AppEnvironment
+from runner.stacks.versions import Recipe
 
 # The runner's own packages that bear on figures.
 OWN_PACKAGES = ("connbench", "locust", "gevent", "geventhttpclient", "psycopg", "mysqlclient", "pandas", "numpy")
@@ -33,7 +34,7 @@ def describe_host() -> HostRecord:
     )
 
 
-def describe_versions(environments: Mapping[str, AppEnvironment], engines: Iterable[str] = ()) -> dict[str, str]:
+def describe_versions(environments: Mapping[Recipe, AppEnvironment], engines: Iterable[str] = ()) -> dict[str, str]:
     """Package to version: the runner's own, each app environment's as `<environment>/<package>`, the servers'."""
     own = {name: version(name) for name in OWN_PACKAGES}
     theirs = {

@@ -164,6 +164,7 @@ def cell_params(cell: Cell) -> dict[str, Any]:
             if cell.phases
             else {}
         ),
+        "versions": dict(cell.versions),
     }
 
 

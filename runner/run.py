@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +24,7 @@ from runner.results.store import RunFolder, now_utc, write_json, writing
 from runner.sampling.host import HostSampler
 from runner.stacks.app import App
 from runner.stacks.environment import AppEnvironment
+from runner.stacks.versions import Recipe
 
 
 class Run:
@@ -33,7 +34,7 @@ class Run:
         self,
         plan: Plan,
         apps: Mapping[str, App],
-        environments: Mapping[str, AppEnvironment],
+        environments: Mapping[Recipe, AppEnvironment],
         folder: RunFolder,
         reporter: Reporter,
         make_provider: Callable[[], NativeProvider],
@@ -137,12 +138,10 @@ class Run:
 
     def _prepare_all(self, provider: NativeProvider, stack: ExitStack) -> dict[str, Prepared | ConnbenchError]:
         """Every database that the plan needs, started side by side; one that fails takes its own groups with it."""
-        # Any of a database's cells will do: its own set of packages is what the template is made with.
-        cells = {
-            group.database_of(planned.cell): self._plan.cells[planned.cell]
-            for group in self._plan.groups
-            for planned in group.attempts
-        }
+        cells: dict[str, list[Cell]] = {}
+        for group in self._plan.groups:
+            for planned in group.attempts:
+                cells.setdefault(group.database_of(planned.cell), []).append(self._plan.cells[planned.cell])
 
         def prepare(name: str) -> Prepared | ConnbenchError:
             try:
@@ -159,13 +158,14 @@ class Run:
                 provider.close()
                 raise
 
-    def _prepare(self, name: str, cell: Cell, provider: NativeProvider, closing: ExitStack) -> Prepared:
+    def _prepare(self, name: str, cells: Sequence[Cell], provider: NativeProvider, closing: ExitStack) -> Prepared:
         with writing(self._logs):
             self._logs.mkdir(exist_ok=True)
-        environment = self._environments[cell.environment]
+        environments = [self._environments[cell.environment] for cell in cells]
         rate = self._plan.sampling.database
+        first = cells[0]
         prepared = prepare_database(
-            name, cell.database, self._apps[cell.id], environment, provider, self._logs, rate, closing
+            name, first.database, self._apps[first.id], environments, provider, self._logs, rate, closing
         )
         database = prepared.database
         self._databases.append(DatabaseRecord(name=name, product=database.product, settings=database.applied_settings))

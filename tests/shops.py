@@ -14,6 +14,7 @@ from runner.provision.native import Command, NativeProvider, NativeService, run_
 from runner.stacks.app import Timing, load_app, make_overlay
 from runner.stacks.environment import build_environment
 from runner.stacks.servers.base import Launch, ServerSpec
+from runner.stacks.versions import Recipe
 
 HOST = "127.0.0.1"
 
@@ -33,7 +34,7 @@ def seeded(base: Path) -> dict[str, Any]:
 
 def manage(*arguments: str, env: dict[str, str] | Any = None, warnings: str = "default") -> str:
     """`manage.py` of the shop, in the app's own environment; returns its output."""
-    python = build_environment("psycopg3").bin / "python"
+    python = build_environment(Recipe("psycopg3")).bin / "python"
     command = Command([str(python), "-W", warnings, "manage.py", *arguments], env or {}, load_app("shop").folder)
     return run_command(command, limit=100, what=f"manage.py {' '.join(arguments)}")
 
@@ -61,7 +62,7 @@ def serving(
         address = provider.free_address()
         overlay = make_overlay(shop, database, address.host, timing, query_at_import=spec.opens_before_fork)
         launch = Launch(
-            bin=build_environment(environment).bin,
+            bin=build_environment(Recipe(environment)).bin,
             project=shop.folder,
             wsgi=shop.description.wsgi,
             asgi=shop.description.asgi,

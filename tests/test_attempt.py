@@ -21,6 +21,7 @@ from runner.results.store import RunFolder
 from runner.stacks.app import load_app
 from runner.stacks.databases.base import Account
 from runner.stacks.environment import build_environment
+from runner.stacks.versions import Recipe
 from tests.matrix.examples import POSTGRES, SYNC, UWSGI, age, make_cell
 from tests.shops import seeded
 from tests.test_probe import SmallServer
@@ -80,7 +81,8 @@ def test_a_port_that_is_lost_is_given_up_for_another(
     free = provider.free_address()
     choices = [free, stranger]
     monkeypatch.setattr(provider, "free_address", choices.pop)
-    attempt = make_attempt(provider, tmp_path, server, environments={"psycopg3": build_environment("psycopg3")})
+    recipe = Recipe("psycopg3")
+    attempt = make_attempt(provider, tmp_path, server, environments={recipe: build_environment(recipe)})
     attempt._start_server(ACCOUNT)
     assert attempt.server.address == free
     assert len(provider._services) == 1, "the first one is stopped"

@@ -99,7 +99,7 @@ def _nothing_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     site = tmp_path / "env" / "lib" / "python3" / "site-packages"
     site.mkdir(parents=True)
     monkeypatch.setattr(benching, "Run", FakeRun)
-    monkeypatch.setattr(benching, "build_environment", lambda name, versions: AppEnvironment(name, tmp_path / "env"))
+    monkeypatch.setattr(benching, "build_environment", lambda recipe: AppEnvironment(recipe, tmp_path / "env"))
     monkeypatch.setattr(doctor, "require_programs", lambda *_: None)
 
 
@@ -111,7 +111,7 @@ def test_the_run_is_recorded_as_it_was_asked_for(tmp_path: Path) -> None:
     plan, apps, environments, folder = FakeRun.seen
     assert (plan.seed, plan.blocks, plan.quick) == (5, 2, True)
     assert {cell: app.name for cell, app in apps.items()} == dict.fromkeys(plan.cells, "shop")
-    assert set(environments) == {"psycopg3"}
+    assert {recipe.name for recipe in environments} == {"psycopg3"}
     assert str(folder.path) in printed(messages)
     assert (tmp_path / "out" / "latest").resolve() == folder.path.resolve()
     run = folder.run()

@@ -9,6 +9,7 @@ import pytest
 from runner import host
 from runner.host import describe_host, describe_versions
 from runner.stacks.environment import AppEnvironment
+from runner.stacks.versions import Recipe
 
 
 def test_the_machine() -> None:
@@ -38,7 +39,8 @@ def test_versions_of_the_runner_and_of_each_environment(tmp_path: Path) -> None:
     package = tmp_path / "lib" / "python3.11" / "site-packages" / "Django-5.2.8.dist-info"
     package.mkdir(parents=True)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: Django\nVersion: 5.2.8\n")
-    versions = describe_versions({"psycopg3": AppEnvironment("psycopg3", tmp_path)})
+    recipe = Recipe("psycopg3")
+    versions = describe_versions({recipe: AppEnvironment(recipe, tmp_path)})
     assert versions["psycopg3/django"] == "5.2.8"
     assert [name for name in versions if "/" in name] == ["psycopg3/django"]
     for name in ("python", "connbench", "locust", "gevent", "psycopg"):

@@ -25,6 +25,7 @@ from runner.run import Run
 from runner.stacks.app import load_app
 from runner.stacks.databases.base import Account, DatabaseSpec
 from runner.stacks.environment import AppEnvironment
+from runner.stacks.versions import Recipe
 from tests.matrix.examples import make_matrix
 
 AXES = {"database": ["pg", "my"], "server": ["sync"], "connection": ["per-request", "forever"]}
@@ -142,7 +143,8 @@ def plan() -> Plan:
 
 @pytest.fixture
 def run(plan: Plan, world: World, reporter: Notes, tmp_path: Path) -> Run:
-    environments = {"psycopg3": AppEnvironment("psycopg3", Path("/environment"))}
+    recipe = Recipe("psycopg3")
+    environments = {recipe: AppEnvironment(recipe, Path("/environment"))}
     return Run(
         plan,
         dict.fromkeys(plan.cells, load_app("shop")),
@@ -176,7 +178,7 @@ def test_the_template_is_made_by_the_apps_own_commands(run: Run, world: World) -
         assert command.argv[:2] == ["/environment/bin/python", "manage.py"]
         assert command.cwd == app.folder
         assert command.env["DJANGO_SETTINGS_MODULE"] == "connbench_settings"
-        assert '"NAME": "template_app"' in command.env["CONNBENCH_OVERLAY"]
+        assert '"NAME": "template_app_1"' in command.env["CONNBENCH_OVERLAY"]
     assert (
         sorted(tuple(command.argv[2:]) for command in world.commands)
         == [("migrate", "--no-input")] * 2 + [("seed",)] * 2
@@ -188,7 +190,7 @@ def test_a_group_is_handed_its_own_database_and_seed(run: Run, world: World, pla
     for group, (_, stage) in zip(plan.groups, world.groups, strict=True):
         assert stage.prepared.name == group.database_key
         assert stage.prepared.database.spec == plan.cells[group.attempts[0].cell].database
-        assert stage.prepared.template_rows == {"orders_order": 2000}
+        assert stage.prepared.templates[()].rows == {"orders_order": 2000}
         assert stage.prepared.memory_bytes == 12345
         assert stage.seed == str(group.seed)
     locks = {id(stage.prepared.lock) for _, stage in world.groups}

@@ -11,13 +11,18 @@ SECTIONS = {"database": "databases", "server": "servers", "connection": "connect
 #: The axis that a matrix may go without: none of its cells has a pooler then.
 POOLER = "pooler"
 LOAD = "load"
+VERSIONS = "versions"
+#: Sections that every cell has, whose parameters need no definition's name.
+SHARED = (LOAD, VERSIONS)
+#: What may stand as an axis by its bare name: `django:` is `versions.django:`.
+PACKAGES = ("python", "django", "psycopg", "psycopg2-binary", "mysqlclient", "pymysql", "gunicorn", "uwsgi", "gevent")
 
 S = TypeVar("S", bound=Strict)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A dotted axis. `name` is the definition whose parameter varies, empty for `load`, which all have."""
+    """A dotted axis. `name` is the definition whose parameter varies, empty for what all cells have."""
 
     axis: str
     section: str
@@ -26,18 +31,20 @@ class Parameter:
 
     def applies_to(self, axes: Mapping[str, Any]) -> bool:
         """Whether a cell with these definitions has the parameter at all."""
-        if self.section == LOAD:
+        if self.section in SHARED:
             return True
         return any(section == self.section and axes.get(axis) == self.name for axis, section in SECTIONS.items())
 
 
 def parse_parameter(axis: str) -> Parameter | None:
-    """`servers.uwsgi.threads` or `load.users` in its parts; None for anything else."""
+    """`servers.uwsgi.threads`, `load.users` or `django` in its parts; None for anything else."""
     section, *rest = axis.split(".")
     if not all(rest):
         return None
-    if section == LOAD and rest:
-        return Parameter(axis, LOAD, "", tuple(rest))
+    if axis in PACKAGES:
+        return Parameter(axis, VERSIONS, "", (axis,))
+    if section in SHARED and rest:
+        return Parameter(axis, section, "", tuple(rest))
     if section in SECTIONS.values() and len(rest) >= 2:
         name, *path = rest
         if path[0] == "settings" and len(path) > 1:
@@ -67,6 +74,9 @@ def unknown_part(spec: Strict, path: Sequence[str]) -> tuple[int, list[str]] | N
     for index, part in enumerate(path):
         if isinstance(here, Mapping):
             # A database server's own settings, by any name.
+            return None
+        if isinstance(here, Strict) and here.model_config.get("extra") == "allow":
+            # Packages, by any name.
             return None
         known = list(type(here).model_fields) if isinstance(here, Strict) else []
         if part not in known:

@@ -8,9 +8,10 @@ from runner.matrix.phases import PhaseSpec
 from runner.matrix.spec import LoadSpec
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
-from runner.stacks.packages import environment_name, environment_with
+from runner.stacks.packages import environment_with
 from runner.stacks.poolers import AnyPoolerSpec
 from runner.stacks.servers import AnyServerSpec
+from runner.stacks.versions import Recipe, recipe
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Cell:
     connection: ConnectionSpec
     load: LoadSpec
     reference: str | None
-    #: Packages that are to have another version than the locked one.
+    #: Package to version where it is not the locked one.
     versions: Mapping[str, str] = field(default_factory=dict)
     #: What stands between app and database; None where the app connects to the database itself.
     pooler: AnyPoolerSpec | None = None
@@ -55,16 +56,11 @@ class Cell:
         return self.driven_seconds + self.load.idle + self.load.windows * self.load.lead_in
 
     @property
-    def environment(self) -> str:
-        """The name of the environment that the app runs in."""
-        return environment_name(self.locked_environment, self.versions)
-
-    @property
-    def locked_environment(self) -> str:
-        """The locked set of packages that it is made of: the first that has what each part needs."""
+    def environment(self) -> Recipe:
+        """What the app runs in: the first locked set that has what each part needs, and the versions asked for."""
         found = environment_with(self.database.packages | self.server.packages | self.connection.packages)
         assert found is not None, "a rule skips cells that no environment fits"
-        return found
+        return recipe(found, self.versions)
 
     @property
     def client_keep_alive(self) -> bool:

@@ -7,7 +7,19 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from runner.matrix.axes import LOAD, POOLER, SECTIONS, Parameter, parse_parameter, same, unknown_part, with_parameters
+from runner.matrix.axes import (
+    LOAD,
+    PACKAGES,
+    POOLER,
+    SECTIONS,
+    SHARED,
+    VERSIONS,
+    Parameter,
+    parse_parameter,
+    same,
+    unknown_part,
+    with_parameters,
+)
 from runner.matrix.document import Document, Place, nearest, not_among, shown
 from runner.matrix.shape import own_words
 from runner.matrix.spec import LoadSpec
@@ -16,6 +28,7 @@ from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.poolers import NO_POOLER, AnyPoolerSpec
 from runner.stacks.servers import AnyServerSpec
+from runner.stacks.versions import VersionsSpec
 
 _KINDS: Mapping[str, Any] = {
     "databases": AnyDatabaseSpec,
@@ -23,6 +36,7 @@ _KINDS: Mapping[str, Any] = {
     "connections": ConnectionSpec,
     "poolers": AnyPoolerSpec,
 }
+_SHARED_KINDS: Mapping[str, type[Strict]] = {LOAD: LoadSpec, VERSIONS: VersionsSpec}
 
 
 def check_names(document: Document, root: Path) -> None:
@@ -55,9 +69,9 @@ class _Checker:
             else:
                 allowed = [
                     *SECTIONS,
-                    "a dotted parameter such as servers.<name>.<parameter> or load.<parameter>",
+                    "a dotted parameter such as servers.<name>.<parameter>, load.<parameter> or versions.<package>",
                 ]
-                hint = nearest(axis, SECTIONS)
+                hint = nearest(axis, [*SECTIONS, *PACKAGES])
                 self._document.at_key(("matrix", axis), f"no such axis; allowed: {', '.join(allowed)}{hint}")
         self._check_unnamed_axes()
 
@@ -134,7 +148,7 @@ class _Checker:
                 self._check_value((*place, index), spec, parameter, value)
 
     def _is_on_axis(self, parameter: Parameter, place: Place) -> bool:
-        if parameter.section == LOAD:
+        if parameter.section in SHARED:
             return True
         defined = list(self._definitions[parameter.section])
         if parameter.name not in defined:
@@ -151,8 +165,8 @@ class _Checker:
 
     def _spec(self, parameter: Parameter) -> Strict | None:
         """The definition whose parameter varies; None if it is wrong itself, which is noted elsewhere."""
-        if parameter.section == LOAD:
-            kind, raw = LoadSpec, self._data.get(LOAD, {})
+        if parameter.section in SHARED:
+            kind, raw = _SHARED_KINDS[parameter.section], self._data.get(parameter.section, {})
         else:
             kind, raw = _KINDS[parameter.section], self._definitions[parameter.section][parameter.name]
         with contextlib.suppress(ValidationError):

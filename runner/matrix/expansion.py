@@ -11,7 +11,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from runner.errors import UsageError
-from runner.matrix.axes import LOAD, POOLER, SECTIONS, Parameter, parse_parameter, selects, with_parameters
+from runner.matrix.axes import (
+    LOAD,
+    POOLER,
+    SECTIONS,
+    SHARED,
+    VERSIONS,
+    Parameter,
+    parse_parameter,
+    selects,
+    with_parameters,
+)
 from runner.matrix.cells import Cell, SkippedCell
 from runner.matrix.rules import Combination, why_impossible
 from runner.matrix.shape import own_words
@@ -75,7 +85,7 @@ class _Axes:
 
     def count(self) -> int:
         """How many combinations there are, without making any."""
-        total = math.prod(len(self.values[p.axis]) for p in self.parameters.values() if p.section == LOAD)
+        total = math.prod(len(self.values[p.axis]) for p in self.parameters.values() if p.section in SHARED)
         for axis, section in self.named.items():
             total *= sum(self._variants(section, name) for name in self.values[axis])
         return total
@@ -127,6 +137,7 @@ def _make(matrix: MatrixFile, axes: _Axes, values: dict[str, Any]) -> Cell | Ski
         connection = with_parameters(matrix.connections[values["connection"]], _chosen(axes, values, "connections"))
         pooler = _pooler(matrix, axes, values)
         load = with_parameters(matrix.load, _chosen(axes, values, LOAD))
+        versions = with_parameters(matrix.versions, _chosen(axes, values, VERSIONS))
     except ValidationError as error:
         return SkippedCell(cell_id, values, own_words(error.errors(include_url=False)[0]))
     phases = matrix.phases[load.phases] if load.phases else []
@@ -146,6 +157,7 @@ def _make(matrix: MatrixFile, axes: _Axes, values: dict[str, Any]) -> Cell | Ski
         server=server,
         connection=connection,
         load=load,
+        versions=versions.by_package,
         reference=None,
         phases=tuple(phases),
         pooler=pooler,

@@ -13,6 +13,7 @@ from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.poolers import NO_POOLER, AnyPoolerSpec
 from runner.stacks.servers import AnyServerSpec
+from runner.stacks.versions import VersionsSpec
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
 
@@ -103,6 +104,8 @@ class MatrixFile(Strict):
     app: Name = "shop"
     load: LoadSpec = Field(default_factory=LoadSpec)
     sampling: SamplingSpec = Field(default_factory=SamplingSpec)
+    #: Package to version for every cell, where it is not the locked one.
+    versions: VersionsSpec = Field(default_factory=VersionsSpec)
     blocks: int = Field(default=3, ge=1, le=1000)
     databases: Mapping[Name, AnyDatabaseSpec] = Field(min_length=1)
     servers: Mapping[Name, AnyServerSpec] = Field(min_length=1)

@@ -19,6 +19,7 @@ from runner.matrix.document import nearest, not_among
 from runner.matrix.expansion import expand
 from runner.matrix.spec import MatrixFile
 from runner.stacks.packages import ENVIRONMENTS, locked_packages
+from runner.stacks.versions import PYTHON
 
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)*")
 _BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
@@ -92,10 +93,10 @@ def cell_of(matrix: MatrixFile, variant: Variant, cell_id: str, where: str) -> C
     if not expansion.cells:
         raise UsageError(f"{where}: {', '.join(axes.values())} cannot run: {expansion.skipped[0].reason}")
     cell = expansion.cells[0]
-    missing = sorted(set(variant.versions) - locked_packages(cell.locked_environment))
+    missing = sorted(set(variant.versions) - {PYTHON} - locked_packages(cell.environment.base))
     if missing:
-        raise UsageError(f"{where}: the app environment {cell.locked_environment} has no {missing[0]}")
-    return replace(cell, id=cell_id, reference=None, versions=variant.versions)
+        raise UsageError(f"{where}: the app environment {cell.environment.base} has no {missing[0]}")
+    return replace(cell, id=cell_id, reference=None, versions={**cell.versions, **variant.versions})
 
 
 def _refuse_unknown(matrix: MatrixFile, key: str, axes: Mapping[str, str], where: str) -> None:

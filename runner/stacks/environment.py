@@ -1,16 +1,17 @@
 """The app's own virtual environment, apart from the runner's: one for each locked set of packages.
 
-Cached by the content of the lock file and the interpreter, so that a run with nothing new builds nothing. Where a
-package is to have another version, uv resolves the set anew around it, keeping whatever still fits.
+Cached by the content of the lock file and the interpreter, so that a run with nothing new builds nothing. A set with
+other versions than the project's lock file has is locked once, and that lock is kept beside the environments.
 """
 
 import fcntl
 import hashlib
 import os
 import re
+import shutil
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.native import Command, run_command
 from runner.stacks.app import ROOT
-from runner.stacks.packages import environment_name
+from runner.stacks.versions import PYTHON, Recipe, override
 
 # What packages that come as source are built with.
 BUILD = ROOT / "requirements" / "build.txt"
@@ -28,8 +29,12 @@ INSTALL_LIMIT = 900.0
 
 @dataclass(frozen=True)
 class AppEnvironment:
-    name: str
+    recipe: Recipe
     folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
 
     @property
     def bin(self) -> Path:
@@ -41,74 +46,84 @@ class AppEnvironment:
         return {found.name.lower(): found.version for found in distributions(path=[str(site)])}
 
 
-def build_environment(locked: str, versions: Mapping[str, str] | None = None) -> AppEnvironment:
-    """The environment of `requirements/app-<locked>.txt`, built where it is missing: half a minute, to compile uWSGI.
+def build_environment(recipe: Recipe) -> AppEnvironment:
+    """The environment of a recipe, built where it is missing: half a minute where uWSGI has to be compiled.
 
-    `versions` are of packages that are to have others than the locked ones: `5.2` is the newest 5.2, `5.2.8` itself.
+    Raises EnvironmentUnfit where an interpreter is missing, versions do not go together, or a build fails.
     """
-    name = environment_name(locked, versions or {})
-    lock = ROOT / "requirements" / f"app-{locked}.txt"
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f".{name}.lock").open("w") as guard:
+    python = _interpreter(dict(recipe.versions).get(PYTHON))
+    with (CACHE / f".{recipe.name}.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        if versions:
-            lock = _resolve(name, lock, versions)
-        folder = CACHE / f"{name}-{_key(lock)}"
+        lock = _lock(recipe, python)
+        folder = CACHE / f"{recipe.name}-{_key(lock.read_text(), BUILD.read_text(), python)}"
         built = folder / "built"
         if not built.exists():
-            _install(folder, lock)
+            _install(folder, lock, python)
             built.touch()
-    return AppEnvironment(name, folder)
+    return AppEnvironment(recipe, folder)
 
 
-def _key(lock: Path) -> str:
-    """What an environment is known by: the same packages, built with the same things, by the same interpreter."""
-    return hashlib.sha256(lock.read_bytes() + BUILD.read_bytes() + sys.version.encode()).hexdigest()[:12]
+def _interpreter(wanted: str | None) -> str:
+    """The program of a Python version: the runner's own unless told otherwise."""
+    if wanted is None:
+        return sys.executable
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    # pyenv's shims answer to versions that are not switched on, and then fail: its own folders come first.
+    kept = sorted(pyenv.glob(f"versions/{wanted}*/bin/python{wanted}"))
+    found = str(kept[-1]) if kept else shutil.which(f"python{wanted}")
+    if found is None:
+        raise EnvironmentUnfit(
+            f"there is no Python {wanted} on this machine (looked for python{wanted} on the PATH and in {pyenv}); "
+            f"install it, or take python {wanted} out of the versions"
+        )
+    return found
 
 
-def _resolve(name: str, lock: Path, versions: Mapping[str, str]) -> Path:
-    """The lock with other versions in it, resolved once for each lock; `make clean` forgets it."""
-    resolved = CACHE / f"{name}-{_key(lock)}.txt"
-    if resolved.exists():
-        return resolved
-    partial = resolved.with_suffix(".partial")
+def _lock(recipe: Recipe, python: str) -> Path:
+    """The project's own lock file, or one for the recipe's versions that is compiled once."""
+    if not recipe.packages:
+        return ROOT / "requirements" / f"app-{recipe.base}.txt"
+    given = ROOT / "requirements" / f"app-{recipe.base}.txt"
+    group = (ROOT / "pyproject.toml").read_text()
+    extras = _extras(tomllib.loads(group)["dependency-groups"][f"app-{recipe.base}"])
+    wanted = "".join(f"{override(name + extras.get(name, ''), version)}\n" for name, version in recipe.packages)
+    lock = CACHE / "locks" / f"{recipe.name}-{_key(given.read_text(), group, wanted, python)}.txt"
+    if lock.exists():
+        return lock
+    lock.parent.mkdir(exist_ok=True)
+    overrides, partial = lock.with_suffix(".overrides"), lock.with_suffix(".partial")
+    overrides.write_text(wanted)
     # What is in the output file already is what uv keeps where it can.
-    partial.write_text(lock.read_text("utf-8"), "utf-8")
-    overrides = resolved.with_suffix(".overrides")
-    extras = _extras(lock.stem)
-    pins = (f"{package}{extras.get(package, '')}{_pin(version)}\n" for package, version in versions.items())
-    overrides.write_text("".join(pins), "utf-8")
-    group = f"{ROOT / 'pyproject.toml'}:{lock.stem}"
-    compiling = ["pip", "compile", "--quiet", "--generate-hashes", "--python", sys.executable, "--group", group]
-    _run_uv([*compiling, "--override", str(overrides), "--output-file", str(partial)], name)
-    partial.replace(resolved)
-    return resolved
+    partial.write_text(given.read_text())
+    options = ["--quiet", "--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
+    asked = ["--python", python, "--overrides", str(overrides), "--group", f"app-{recipe.base}"]
+    _uv(["pip", "compile", *options, *asked, "--output-file", str(partial)], f"locking {recipe.name}")
+    partial.rename(lock)
+    return lock
 
 
-def _extras(group: str) -> dict[str, str]:
-    """`{"psycopg": "[binary,pool]"}`: an override takes the place of a whole requirement, extras included."""
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        requirements = tomllib.load(file)["dependency-groups"][group]
-    found = (re.match(r"([A-Za-z0-9._-]+)(\[[^]]*\])?", requirement) for requirement in requirements)
-    return {match[1]: match[2] for match in found if match and match[2]}
+def _extras(requirements: Sequence[str]) -> dict[str, str]:
+    """`{"psycopg": "[binary,pool]"}`: an override takes the place of a whole requirement, its extras included."""
+    found = (re.match(r"([A-Za-z0-9._-]+)(\[[^]]*\])", requirement) for requirement in requirements)
+    return {match[1]: match[2] for match in found if match}
 
 
-def _pin(version: str) -> str:
-    """`==5.2.*` for a series, `==5.2.8` for one version."""
-    return f"=={version}.*" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", version) else f"=={version}"
+def _install(folder: Path, lock: Path, python: str) -> None:
+    what = f"the app environment of {lock.name}"
+    _uv(["venv", "--quiet", "--clear", "--python", python, str(folder)], what)
+    options = ["--require-hashes", "--build-constraints", str(BUILD), "--compile-bytecode"]
+    _uv(["pip", "sync", "--quiet", "--python", str(folder / "bin" / "python"), *options, str(lock)], what)
 
 
-def _install(folder: Path, lock: Path) -> None:
-    python = ["--python", str(folder / "bin" / "python")]
-    _run_uv(["venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], lock.name)
-    constraints = ["--require-hashes", "--build-constraints", str(BUILD)]
-    _run_uv(["pip", "sync", "--quiet", *python, *constraints, "--compile-bytecode", str(lock)], lock.name)
-
-
-def _run_uv(arguments: Sequence[str], what: str) -> None:
+def _uv(arguments: list[str], what: str) -> None:
     # uv may need the user's own mirror and certificate settings, which services never see.
-    command = Command([str(ROOT / "scripts" / "uv"), *arguments], dict(os.environ))
+    command = Command([str(ROOT / "scripts" / "uv"), *arguments], dict(os.environ), ROOT)
     try:
-        run_command(command, limit=INSTALL_LIMIT, what=f"the app environment of {what}")
+        run_command(command, limit=INSTALL_LIMIT, what=what)
     except StackError as error:
         raise EnvironmentUnfit(f"{error}\nIf a compiler or a header is missing: make setup") from error
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\0".join([*parts, sys.version]).encode()).hexdigest()[:12]

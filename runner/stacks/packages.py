@@ -1,7 +1,7 @@
 """The locked sets of packages that an app can run in, and which of them has what a stack needs."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -33,8 +33,3 @@ def environment_with(packages: Iterable[str]) -> str | None:
     """The first environment that has all of these; None if there is none."""
     wanted = set(packages)
     return next((name for name in ENVIRONMENTS if wanted <= locked_packages(name)), None)
-
-
-def environment_name(locked: str, versions: Mapping[str, str]) -> str:
-    """`psycopg3`, or `psycopg3+django-5.2` where packages have other versions than the locked ones."""
-    return "+".join([locked, *(f"{package}-{version}" for package, version in sorted(versions.items()))])

@@ -3,10 +3,12 @@ from typing import Any
 import pytest
 
 from runner.matrix.axes import Parameter, parse_parameter, same, selects, unknown_part, with_parameters
+from runner.matrix.expansion import expand
 from runner.matrix.spec import LoadSpec
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.pools.native import NativePoolSpec
-from tests.matrix.examples import POSTGRES, age, make_cell, pool
+from runner.stacks.versions import recipe
+from tests.matrix.examples import POSTGRES, age, make_cell, make_matrix, pool
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,34 @@ def test_selection() -> None:
     assert selects({"server": ["sync", "uwsgi"], "load.users": 4}, axes)
     assert not selects({"server": "sync"}, axes)
     assert not selects({"servers.uwsgi.threads": 4}, axes)
+
+
+def test_a_packages_version_is_an_axis_by_its_bare_name() -> None:
+    cells = expand(
+        make_matrix(
+            {
+                "database": ["pg"],
+                "server": ["sync"],
+                "connection": ["forever"],
+                "django": ["4.2", "5.2"],
+                "python": ["3.12"],
+            }
+        )
+    ).cells
+    assert [cell.id for cell in cells] == [
+        "pg-sync-forever-django-4-2-python-3-12",
+        "pg-sync-forever-django-5-2-python-3-12",
+    ]
+    assert cells[0].environment == recipe("psycopg3", {"python": "3.12", "django": "4.2"})
+    assert cells[0].axes["django"] == "4.2"
+
+
+def test_versions_of_all_cells_and_an_axis_over_one() -> None:
+    matrix = make_matrix(
+        {"database": ["pg"], "server": ["sync"], "connection": ["forever"], "versions.psycopg": ["3.1", "3.2"]},
+        versions={"django": "5.1"},
+    )
+    assert [dict(cell.versions) for cell in expand(matrix).cells] == [
+        {"django": "5.1", "psycopg": "3.1"},
+        {"django": "5.1", "psycopg": "3.2"},
+    ]

@@ -93,7 +93,7 @@ def test_a_resolved_matrix_can_be_read_again(tmp_path: Path) -> None:
         (
             "blocks: 3",
             "block: 3",
-            "4:1: block: no such setting; allowed: name, app, load, sampling, blocks, ",
+            "4:1: block: no such setting; allowed: name, app, load, sampling, versions, blocks, ",
         ),
         (
             "workers: 4",

@@ -10,6 +10,7 @@ from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.native import Command
 from runner.stacks import environment
 from runner.stacks.environment import build_environment
+from runner.stacks.versions import Recipe
 from tests.processes import ROOT
 
 LOCK = "django==5.2.8 --hash=sha256:" + "0" * 64 + "\n"
@@ -61,58 +62,58 @@ def builder(monkeypatch: pytest.MonkeyPatch) -> Builder:
 
 
 def test_a_second_build_does_nothing(lock: Path, builder: Builder) -> None:
-    first = build_environment("some")
+    first = build_environment(Recipe("some"))
     venv, sync = builder.taken()
     assert venv[-1] == str(first.folder)
     assert sync[-1] == str(lock)
     assert "--require-hashes" in sync
     assert str(first.bin / "python") in sync
-    assert build_environment("some") == first
+    assert build_environment(Recipe("some")) == first
     assert builder.taken() == []
 
 
 def test_another_lock_is_another_environment(lock: Path, builder: Builder) -> None:
-    first = build_environment("some")
+    first = build_environment(Recipe("some"))
     lock.write_text(LOCK.replace("5.2.8", "5.2.9"))
-    second = build_environment("some")
+    second = build_environment(Recipe("some"))
     assert second.folder != first.folder
     lock.write_text(LOCK)
     builder.taken()
-    assert build_environment("some") == first
+    assert build_environment(Recipe("some")) == first
     assert builder.taken() == [], "the older one is still there"
 
 
 def test_a_build_that_failed_is_told_with_the_remedy_and_made_anew(lock: Path, builder: Builder) -> None:
     builder.fails = True
     with pytest.raises(EnvironmentUnfit, match=r"(?s)Python\.h: No such file.*make setup"):
-        build_environment("some")
+        build_environment(Recipe("some"))
     builder.taken()
     builder.fails = False
-    build_environment("some")
+    build_environment(Recipe("some"))
     assert len(builder.taken()) == 2
 
 
 def test_two_at_once_build_once(lock: Path, builder: Builder) -> None:
     with ThreadPoolExecutor(4) as threads:
-        built = list(threads.map(build_environment, ["some"] * 4))
+        built = list(threads.map(build_environment, [Recipe("some")] * 4))
     assert len(set(built)) == 1
     assert len(builder.commands) == 2
 
 
 def test_other_versions_are_resolved_around_the_lock_once(lock: Path, builder: Builder) -> None:
     (lock.parents[1] / "pyproject.toml").write_text('[dependency-groups]\napp-some = ["psycopg[binary,pool]>=3.2"]\n')
-    versions = {"psycopg": "3.2.9", "django": "5.1"}
-    built = build_environment("some", versions)
+    asked = Recipe("some", (("django", "5.1"), ("psycopg", "3.2.9")))
+    built = build_environment(asked)
     compile_, _, sync = builder.taken()
     assert compile_[1:3] == ["pip", "compile"]
-    overrides = Path(compile_[compile_.index("--override") + 1])
-    assert overrides.read_text().splitlines() == ["psycopg[binary,pool]==3.2.9", "django==5.1.*"]
+    overrides = Path(compile_[compile_.index("--overrides") + 1])
+    assert overrides.read_text().splitlines() == ["django==5.1.*", "psycopg[binary,pool]==3.2.9"]
     assert built.name == "some+django-5.1+psycopg-3.2.9"
     assert "--require-hashes" in sync
     assert Path(sync[-1]).read_text() == LOCK, "begun with what is locked"
-    assert build_environment("some", versions) == built
+    assert build_environment(asked) == built
     assert builder.taken() == []
-    assert build_environment("some").folder != built.folder
+    assert build_environment(Recipe("some")).folder != built.folder
 
 
 @pytest.mark.server
@@ -121,13 +122,13 @@ def test_a_broken_lock_is_refused_by_uv_itself(lock: Path) -> None:
         (lock.parents[1] / name).symlink_to(ROOT / name)
     lock.write_text("no requirement at all ===\n")
     with pytest.raises(EnvironmentUnfit, match=r"(?s)app-some\.txt failed with exit code.*make setup"):
-        build_environment("some")
+        build_environment(Recipe("some"))
     assert not list((lock.parents[1] / "envs").glob("*/built"))
 
 
 @pytest.mark.server
 def test_versions_are_those_of_the_lock() -> None:
-    built = build_environment("psycopg3")
+    built = build_environment(Recipe("psycopg3"))
     locked = dict(
         line.split(" ")[0].split("==")
         for line in (ROOT / "requirements" / "app-psycopg3.txt").read_text().splitlines()
@@ -139,3 +140,26 @@ def test_versions_are_those_of_the_lock() -> None:
         name: versions[name] for name in ("django", "gunicorn", "psycopg", "psycopg-pool", "mysqlclient", "uwsgi")
     } == {name: locked[name] for name in ("django", "gunicorn", "psycopg", "psycopg-pool", "mysqlclient", "uwsgi")}
     assert "psycopg2-binary" not in versions
+
+
+@pytest.mark.server
+def test_another_version_is_locked_once_and_installed() -> None:
+    locks = set(environment.CACHE.glob("locks/*.txt"))
+    asked = Recipe("psycopg3", (("django", "5.1"),))
+    built = build_environment(asked)
+    assert built.versions()["django"].startswith("5.1.")
+    assert built.versions()["gunicorn"] == build_environment(Recipe("psycopg3")).versions()["gunicorn"]
+    again = build_environment(asked)
+    assert again == built
+    assert len(set(environment.CACHE.glob("locks/*.txt")) - locks) <= 1
+
+
+@pytest.mark.server
+def test_versions_that_do_not_exist_or_go_together_are_told_in_uvs_words() -> None:
+    with pytest.raises(EnvironmentUnfit, match=r"(?s)locking psycopg3\+django-9\.9.*django==9\.9"):
+        build_environment(Recipe("psycopg3", (("django", "9.9"),)))
+
+
+def test_an_interpreter_that_is_missing_is_named() -> None:
+    with pytest.raises(EnvironmentUnfit, match=r"there is no Python 3\.99 on this machine"):
+        build_environment(Recipe("psycopg3", (("python", "3.99"),)))

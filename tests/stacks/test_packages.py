@@ -3,6 +3,7 @@
 import pytest
 
 from runner.stacks.packages import ENVIRONMENTS, LOCKS, environment_with, locked_packages
+from runner.stacks.versions import Recipe
 from tests.matrix.examples import GEVENT, MYSQL, POSTGRES, PSYCOPG2, SYNC, UWSGI, age, make_cell, pool
 
 
@@ -33,6 +34,6 @@ def test_psycopg_2_and_3_are_never_together() -> None:
 
 
 def test_a_cell_runs_where_all_its_parts_can() -> None:
-    assert make_cell(POSTGRES, SYNC, pool()).environment == "psycopg3"
-    assert make_cell(MYSQL, UWSGI, age(0)).environment == "psycopg3"
-    assert make_cell(PSYCOPG2, {**GEVENT, "psycogreen": True}, age(0)).environment == "psycopg2"
+    assert make_cell(POSTGRES, SYNC, pool()).environment == Recipe("psycopg3")
+    assert make_cell(MYSQL, UWSGI, age(0)).environment == Recipe("psycopg3")
+    assert make_cell(PSYCOPG2, {**GEVENT, "psycogreen": True}, age(0)).environment == Recipe("psycopg2")

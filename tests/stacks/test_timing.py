@@ -24,6 +24,7 @@ from runner.stacks.environment import build_environment
 from runner.stacks.packages import environment_with
 from runner.stacks.servers.base import ServerSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
+from runner.stacks.versions import Recipe
 from tests.shops import Served, serving
 
 pytestmark = pytest.mark.server
@@ -69,8 +70,8 @@ def started(engine: str, driver: str, folder: Path) -> Iterator[Prepared]:
     with ExitStack() as closing:
         provider = NativeProvider()
         closing.callback(provider.close)
-        environment = build_environment(driver_environment(spec))
-        yield prepare_database("db", spec, load_app("shop"), environment, provider, folder, 1.0, closing)
+        environment = build_environment(Recipe(driver_environment(spec)))
+        yield prepare_database("db", spec, load_app("shop"), [environment], provider, folder, 1.0, closing)
 
 
 def driver_environment(spec: DatabaseSpec) -> str:
@@ -84,7 +85,7 @@ def shop(
     prepared: Prepared, folder: Path, server: ServerSpec = SYNC, timing: Timing = "full", **connection: Any
 ) -> Iterator[tuple[Served, Account]]:
     database = prepared.database
-    account = database.create_from_template(f"timing_{next(_numbers)}")
+    account = database.create_from_template(f"timing_{next(_numbers)}", prepared.templates[()].account)
     settings = django_database(
         database.spec, ConnectionSpec.model_validate(connection), account, database.service.address
     )

@@ -201,11 +201,11 @@ class Database(ABC):
 
     @abstractmethod
     def freeze(self, account: Account) -> None:
-        """Makes the account's database the template of later ones; nothing connects to it any more."""
+        """Makes the account's database a template of later ones; nothing connects to it any more."""
 
     @abstractmethod
-    def create_from_template(self, name: str) -> Account:
-        """A new database, equal to the template, with a user of its own. Its books start at zero."""
+    def create_from_template(self, name: str, template: Account) -> Account:
+        """A new database, equal to one that is frozen, with a user of its own. Its books start at zero."""
 
     @abstractmethod
     def drop(self, account: Account) -> None: ...

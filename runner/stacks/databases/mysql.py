@@ -92,7 +92,7 @@ class MySQL(Database):
     def __init__(self, spec: DatabaseSpec) -> None:
         super().__init__(spec)
         self._password = secrets.token_urlsafe(24)
-        self._template: Template | None = None
+        self._templates: dict[str, Template] = {}
         # What the counters said when an account was made.
         self._bases: dict[str, _Counts] = {}
         self._marks: dict[int, _Mark] = {}
@@ -209,14 +209,12 @@ class MySQL(Database):
         if left is None:
             raise StackError(f"{account.database} is still in use: it cannot be a template")
         self._cursor.execute("ALTER USER %s@'%%' ACCOUNT LOCK", (account.user,))
-        self._template = mysql_copy.describe(self._cursor, account.database)
+        self._templates[account.database] = mysql_copy.describe(self._cursor, account.database)
 
-    def create_from_template(self, name: str) -> Account:
-        if self._template is None:
-            raise StackError("there is no template: `freeze` an account first")
+    def create_from_template(self, name: str, template: Account) -> Account:
         account = self._create_user(name)
         try:
-            mysql_copy.copy(self._cursor, self._template, account.database)
+            mysql_copy.copy(self._cursor, self._templates[template.database], account.database)
         except MySQLdb.Error as error:
             raise StackError(f"the database {account.database} could not be made: {error}") from error
         return account

@@ -106,7 +106,6 @@ class Postgres(Database):
     def __init__(self, spec: DatabaseSpec) -> None:
         super().__init__(spec)
         self._password = secrets.token_urlsafe(24)
-        self._template: Account | None = None
         self._marks: dict[int, _Mark] = {}
 
     # --- life ---
@@ -200,16 +199,13 @@ class Postgres(Database):
         database = sql.Identifier(account.database)
         self._admin.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true").format(database))
         self._admin.execute("CHECKPOINT")
-        self._template = account
 
-    def create_from_template(self, name: str) -> Account:
-        if self._template is None:
-            raise StackError("there is no template: `freeze` an account first")
-        template = sql.Identifier(self._template.database)
-        account = self._create(name, sql.SQL("TEMPLATE {} STRATEGY FILE_COPY").format(template))
+    def create_from_template(self, name: str, template: Account) -> Account:
+        source = sql.Identifier(template.database)
+        account = self._create(name, sql.SQL("TEMPLATE {} STRATEGY FILE_COPY").format(source))
         # The objects belong to the template's user. A member of its role has all the rights of their owner.
         grant = sql.SQL("GRANT {} TO {}")
-        self._admin.execute(grant.format(sql.Identifier(self._template.user), sql.Identifier(account.user)))
+        self._admin.execute(grant.format(sql.Identifier(template.user), sql.Identifier(account.user)))
         return account
 
     def _create(self, name: str, source: sql.Composable) -> Account:

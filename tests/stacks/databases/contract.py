@@ -42,7 +42,7 @@ class DatabaseContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def database(cls, provider: NativeProvider) -> Iterator[Database]:
+    def frozen(cls, provider: NativeProvider) -> Iterator[tuple[Database, Account]]:
         database = make_database(cls.make_spec(max_connections=LIMIT))
         database.start(provider, "server", provider.folder)
         account = database.create_empty("template_app")
@@ -50,12 +50,20 @@ class DatabaseContract:
             for statement in cls.template:
                 ask(setting_up, statement)
         database.freeze(account)
-        yield database
+        yield database, account
         database.close()
 
     @pytest.fixture
-    def account(self, database: Database) -> Iterator[Account]:
-        account = database.create_from_template(f"b1_some_cell_{next(_numbers)}")
+    def database(self, frozen: tuple[Database, Account]) -> Database:
+        return frozen[0]
+
+    @pytest.fixture
+    def original(self, frozen: tuple[Database, Account]) -> Account:
+        return frozen[1]
+
+    @pytest.fixture
+    def account(self, database: Database, original: Account) -> Iterator[Account]:
+        account = database.create_from_template(f"b1_some_cell_{next(_numbers)}", original)
         yield account
         database.drop(account)
 
@@ -122,8 +130,8 @@ class DatabaseContract:
             ask(client, "CREATE TABLE further (id INTEGER PRIMARY KEY)")
         assert database.count_rows(account, "parent") == ROWS + 1
 
-    def test_copies_know_nothing_of_each_other(self, database: Database, account: Account) -> None:
-        other = database.create_from_template("another")
+    def test_copies_know_nothing_of_each_other(self, database: Database, original: Account, account: Account) -> None:
+        other = database.create_from_template("another", original)
         with closing(session(database, other)) as client:
             ask(client, "DELETE FROM child")
         assert database.count_rows(account, "child") == ROWS
@@ -132,13 +140,15 @@ class DatabaseContract:
             session(database, stranger)
         database.drop(other)
 
-    def test_an_account_is_dropped_with_its_sessions_and_starts_anew(self, database: Database) -> None:
-        first = database.create_from_template("comes_again")
+    def test_an_account_is_dropped_with_its_sessions_and_starts_anew(
+        self, database: Database, original: Account
+    ) -> None:
+        first = database.create_from_template("comes_again", original)
         client = session(database, first)
         database.drop(first)
         with pytest.raises(Exception, match=r"(?i)terminat|gone|lost|closed|access denied|connection"):
             ask(client, "SELECT 1")
-        second = database.create_from_template("comes_again")
+        second = database.create_from_template("comes_again", original)
         assert database.books(second).opened == 0
         database.drop(second)
 
@@ -187,8 +197,10 @@ class DatabaseContract:
         assert (peak.connections, peak.slots, peak.doubt) == (0, 0, "")
         assert database.books(account).opened == 0
 
-    def test_peak_of_what_is_held_at_once(self, database: Database, account: Account, exact: bool) -> None:
-        other = database.create_from_template("idle_beside_it")
+    def test_peak_of_what_is_held_at_once(
+        self, database: Database, original: Account, account: Account, exact: bool
+    ) -> None:
+        other = database.create_from_template("idle_beside_it", original)
         beside = [session(database, other) for _ in range(2)]
         before = session(database, account)
         mark = database.mark_peak(account)

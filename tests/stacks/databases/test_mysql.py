@@ -40,8 +40,10 @@ class TestMySQL(DatabaseContract):
     refusal: ClassVar[type[Exception]] = MySQLdb.OperationalError
     sleep: ClassVar[str] = "SELECT SLEEP(1)"
 
-    def test_copies_have_the_same_definition_and_figures(self, database: Database, account: Account) -> None:
-        other = database.create_from_template("second_copy")
+    def test_copies_have_the_same_definition_and_figures(
+        self, database: Database, original: Account, account: Account
+    ) -> None:
+        other = database.create_from_template("second_copy", original)
         seen = []
         for one in (account, other):
             with closing(session(database, one)) as client:
@@ -74,9 +76,9 @@ class TestMySQL(DatabaseContract):
         assert "root" not in users
 
     def test_others_that_come_meanwhile_put_the_peak_in_doubt(
-        self, database: Database, account: Account, exact: bool
+        self, database: Database, original: Account, account: Account, exact: bool
     ) -> None:
-        other = database.create_from_template("comes_meanwhile")
+        other = database.create_from_template("comes_meanwhile", original)
         mark = database.mark_peak(account)
         with closing(session(database, other)):
             peak = database.read_peak(mark)

@@ -17,6 +17,7 @@ from runner.stacks.packages import ENVIRONMENTS, environment_with, locked_packag
 from runner.stacks.pools import POOLS, AnyPoolSpec, Demand, PoolSpec
 from runner.stacks.pools.compatibility import MODES, trials, why_not
 from runner.stacks.pools.native import NativePoolSpec
+from runner.stacks.versions import Recipe
 
 # Django gives these itself, or they are Python objects.
 NOT_PLAIN = {"conninfo", "kwargs", "open", "configure", "check", "connection_class", "reset", "reconnect_failed"}
@@ -50,7 +51,7 @@ def test_the_native_pool_is_given_what_is_not_its_default() -> None:
 def test_every_parameter_of_psycopgs_pool_is_there() -> None:
     """As the installed one has them."""
     program = "import inspect, psycopg_pool; print(*inspect.signature(psycopg_pool.ConnectionPool).parameters)"
-    python = build_environment("psycopg3").bin / "python"
+    python = build_environment(Recipe("psycopg3")).bin / "python"
     names = run_command(Command([str(python), "-c", program]), limit=60, what="psycopg_pool's signature").split()
     assert set(names) - NOT_PLAIN == set(NativePoolSpec.model_fields) - {"kind"}
 

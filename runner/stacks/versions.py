@@ -1,0 +1,74 @@
+"""Which versions an app environment is made of: a locked set of packages, and what is asked to differ from it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, ConfigDict, model_validator
+
+from runner.models import Strict
+
+#: The interpreter is asked for like a package.
+PYTHON = "python"
+
+#: `5.2` is its newest patch release, `5.2.3` exactly that one.
+_VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc|\.dev|\.post)\d+)?")
+_SERIES = re.compile(r"\d+(\.\d+)?")
+_PACKAGE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def _known_form(version: object) -> object:
+    if isinstance(version, int | float):
+        raise ValueError(
+            f'found {version}, allowed: a version in quotes, such as "5.2"; without them 5.10 would be 5.1'
+        )
+    if isinstance(version, str) and not _VERSION.fullmatch(version):
+        raise ValueError(f'found {version!r}, allowed: a version such as "5.2" (its newest release) or "5.2.3"')
+    return version
+
+
+class VersionsSpec(Strict):
+    """Package to version, where it is not to be the locked one; `python` is the interpreter."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[str, BeforeValidator(_known_form)]]
+
+    @model_validator(mode="after")
+    def _names_packages(self) -> Self:
+        for name in self.by_package:
+            if not _PACKAGE.fullmatch(name):
+                raise ValueError(f"found {name!r}, allowed: a package's name in lower case, such as django, or python")
+        return self
+
+    @property
+    def by_package(self) -> Mapping[str, str]:
+        return self.__pydantic_extra__
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an app environment is made of: a locked set, and the versions that differ from it, sorted by name."""
+
+    base: str
+    versions: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`psycopg3`, `psycopg3+django-5.2`: names folders and the run's versions."""
+        return "+".join([self.base, *(f"{package}-{version}" for package, version in self.versions)])
+
+    @property
+    def packages(self) -> tuple[tuple[str, str], ...]:
+        """The versions but for the interpreter's."""
+        return tuple((package, version) for package, version in self.versions if package != PYTHON)
+
+
+def recipe(base: str, versions: Mapping[str, str]) -> Recipe:
+    """A locked set with these versions on top."""
+    return Recipe(base, tuple(sorted(versions.items())))
+
+
+def override(package: str, version: str) -> str:
+    """As a requirement, `package` with its extras: one or two numbers stand for the newest release that begins so."""
+    return f"{package}=={version}.*" if _SERIES.fullmatch(version) else f"{package}=={version}"

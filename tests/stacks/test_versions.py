@@ -1,0 +1,35 @@
+"""Versions of packages as part of a cell: how they are written, what they make of an environment."""
+
+import pytest
+from pydantic import ValidationError
+
+from runner.stacks.versions import Recipe, VersionsSpec, override, recipe
+
+
+def test_a_recipe_is_named_after_what_differs() -> None:
+    assert recipe("psycopg3", {}).name == "psycopg3"
+    made = recipe("psycopg3", {"python": "3.12", "django": "6.1"})
+    assert made.name == "psycopg3+django-6.1+python-3.12"
+    assert made == Recipe("psycopg3", (("django", "6.1"), ("python", "3.12"))), "in whatever order it was written"
+    assert made.packages == (("django", "6.1"),), "an interpreter is no package"
+
+
+@pytest.mark.parametrize(
+    ("version", "requirement"), [("5.2", "django==5.2.*"), ("5.2.3", "django==5.2.3"), ("6.1rc1", "django==6.1rc1")]
+)
+def test_a_short_version_stands_for_its_newest_release(version: str, requirement: str) -> None:
+    assert override("django", version) == requirement
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ({"django": 5.1}, "in quotes"),
+        ({"django": "latest"}, 'allowed: a version such as "5.2"'),
+        ({"django": "5.2; import os"}, "allowed: a version"),
+        ({"Django>=": "5.2"}, "a package's name in lower case"),
+    ],
+)
+def test_what_is_no_version_is_refused(written: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        VersionsSpec.model_validate(written, strict=True)
