@@ -77,7 +77,7 @@ def _nothing_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     for module in (benching, resume):
         monkeypatch.setattr(module, "Run", FakeRun)
     monkeypatch.setattr(benching, "build_environment", lambda recipe: AppEnvironment(recipe, tmp_path / "env"))
-    monkeypatch.setattr(doctor, "require_programs", lambda engines: None)
+    monkeypatch.setattr(doctor, "require_programs", lambda *_: None)
 
 
 @pytest.fixture
