@@ -18,6 +18,7 @@ from runner.stacks.databases import AnyDatabaseSpec, make_database
 from runner.stacks.databases.base import Account, Database
 from runner.stacks.environment import build_environment
 from runner.stacks.packages import environment_with
+from runner.stacks.versions import Recipe
 
 pytestmark = pytest.mark.server
 
@@ -74,7 +75,7 @@ def ask_from_the_app(database: Database, account: Account, query: str, pause: fl
     overlay = make_overlay(shop, settings, "127.0.0.1", process=Process.of(database.spec, connection))
     environment = environment_with(database.spec.packages)
     assert environment is not None
-    python = str(build_environment(environment).bin / "python")
+    python = str(build_environment(Recipe(environment)).bin / "python")
     command = Command([python, "-c", PROGRAM, query, str(pause), str(THREADS)], overlay.env, shop.folder)
     answers: list[Any] = json.loads(run_command(command, limit=100, what="the app's own connections"))
     return answers
