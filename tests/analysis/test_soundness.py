@@ -80,5 +80,5 @@ def test_tables_and_report_mark_it(tmp_path: Path) -> None:
     assert "per-request broken" not in text
     assert "pg-sync-pooled broken" in text, "beside its reference too"
     page = write_report(run, summary).read_text()
-    assert "pg-sync-pooled is no choice" in page
+    assert BROKEN in page
     assert page.count('<span class="bad-word">broken</span>') >= 2
