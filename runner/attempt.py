@@ -104,7 +104,7 @@ class Attempt:
                 self._account = self.stage.prepared.database.create_from_template(name, self._template.account)
             self.stage.prepared.sampler.watch(self._account.database)
             self._go_on_unless_stopping()
-            address, logs = self.stage.prepared.database.service.address, self._folder / "logs"
+            address, logs = self.stage.prepared.address, self._folder / "logs"
             self._pooled.start(self.stage.provider, self._account, address, logs, self.stage.pooler_looks)
             if not self.cell.serves:
                 return
@@ -285,7 +285,7 @@ class Attempt:
 
     def _overlay(self, account: Account, host: str) -> Overlay:
         stage, cell = self.stage, self.cell
-        address = self._pooled.address or stage.prepared.database.service.address
+        address = self._pooled.address or stage.prepared.address
         settings = django_database(cell.database, cell.connection, account, address, cell.pooler)
         return make_overlay(
             stage.app,
@@ -334,8 +334,14 @@ class Attempt:
         finally:
             self.evidence.host_rows += self.stage.host_sampler.look_away()
         watch.end()
+        self._check_distance()
         if not self.server.alive():
             raise StackError(f"the app server ended under load; its log ends:\n{self.server.log_tail()}")
+
+    def _check_distance(self) -> None:
+        distance = self.stage.prepared.distance
+        if distance is not None and not distance.relay.alive():
+            raise StackError(f"the relay to the database ended under load; its log ends:\n{distance.relay.log_tail()}")
 
     def _measured(self) -> AttemptRecord:
         requests, examples = read_records(self._records, self.evidence.clock_zero)

@@ -34,3 +34,11 @@ Duration = Annotated[
     PlainSerializer(write_duration, return_type=str),
     Field(gt=0, le=3600),
 ]
+
+#: The same, or none at all: `0ms`.
+DurationOrNone = Annotated[
+    float,
+    BeforeValidator(parse_duration, json_schema_input_type=DurationText),
+    PlainSerializer(write_duration, return_type=str),
+    Field(ge=0, le=10),
+]

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from runner import waiting
 from runner.provision.native import Command, NativeProvider, run_command
+from runner.provision.service import Address
 from runner.sampling.database import DatabaseSampler
 from runner.stacks.app import App, Process, django_database, make_overlay
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec, make_database
 from runner.stacks.databases.base import Account, Database
 from runner.stacks.environment import AppEnvironment
+from runner.stacks.network.distance import Distance, set_apart
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Prepared:
 
     name: str
     database: Database
+    #: Where apps and poolers connect to: the server itself, or the relay that puts it further away.
+    address: Address
+    distance: Distance | None
     sampler: DatabaseSampler
     #: By what their migrations were run with: `Recipe.versions`.
     templates: Mapping[tuple[tuple[str, str], ...], Template]
@@ -56,6 +61,8 @@ def prepare_database(
     database = make_database(spec)
     database.start(provider, name, logs)
     closing.callback(database.close)
+    distance = set_apart(database, provider, name, logs) if spec.round_trip else None
+    address = database.service.address if distance is None else distance.relay.address
     makers = {environment.recipe.versions: environment for environment in environments}
     templates = {
         versions: _make_template(f"template_app_{number}", database, app, makers[versions])
@@ -63,7 +70,8 @@ def prepare_database(
     }
     sampler = DatabaseSampler(database, provider, samples_per_second, logs / f"{name}-samples.raw")
     closing.callback(sampler.stop)
-    return Prepared(name, database, sampler, templates, database.service.usage().memory_bytes, threading.Lock())
+    memory = database.service.usage().memory_bytes
+    return Prepared(name, database, address, distance, sampler, templates, memory, threading.Lock())
 
 
 def _make_template(name: str, database: Database, app: App, environment: AppEnvironment) -> Template:

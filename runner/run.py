@@ -19,11 +19,12 @@ from runner.plan import Plan, PlannedGroup
 from runner.preparation import Prepared, prepare_database
 from runner.progress import Reporter, TimeBook
 from runner.provision.native import NativeProvider
-from runner.results.schema import AttemptRecord, DatabaseRecord, RunEnd, Verdict
+from runner.results.schema import AttemptRecord, DatabaseRecord, DistanceRecord, RunEnd, Verdict
 from runner.results.store import RunFolder, now_utc, write_json, writing
 from runner.sampling.host import HostSampler
 from runner.stacks.app import App
 from runner.stacks.environment import AppEnvironment
+from runner.stacks.network.distance import Distance
 from runner.stacks.versions import Recipe
 
 
@@ -168,7 +169,14 @@ class Run:
             name, first.database, self._apps[first.id], environments, provider, self._logs, rate, closing
         )
         database = prepared.database
-        self._databases.append(DatabaseRecord(name=name, product=database.product, settings=database.applied_settings))
+        self._databases.append(
+            DatabaseRecord(
+                name=name,
+                product=database.product,
+                settings=database.applied_settings,
+                distance=_distance_record(first.database.round_trip, prepared.distance),
+            )
+        )
         return prepared
 
     def _give_up(self, group: PlannedGroup, error: ConnbenchError) -> None:
@@ -198,3 +206,15 @@ def _fresh(logs: Path) -> Path:
     if not logs.exists():
         return logs
     return next(path for number in itertools.count(2) if not (path := logs.with_name(f"logs-{number}")).exists())
+
+
+def _distance_record(asked: float, distance: Distance | None) -> DistanceRecord | None:
+    if distance is None:
+        return None
+    return DistanceRecord(
+        by="relay",
+        asked_ms=asked * 1000,
+        added_ms=distance.added * 1000,
+        near_ms=distance.near * 1000,
+        far_ms=distance.far * 1000,
+    )

@@ -36,3 +36,10 @@ def wait_for(probe: Callable[[], T | None], limit: float, every: float = 0.02) -
         if time.monotonic() >= deadline:
             return None
         time.sleep(every)
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    """How long the action takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began

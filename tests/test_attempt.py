@@ -44,7 +44,7 @@ def make_attempt(provider: NativeProvider | None, out: Path, server: dict[str, A
         "provider": provider,
         "folder": RunFolder(out),
         "app": load_app("shop"),
-        "prepared": SimpleNamespace(memory_bytes=0, database=database),
+        "prepared": SimpleNamespace(memory_bytes=0, database=database, address=Address("127.0.0.1", 1), distance=None),
         "stopping": threading.Event(),
         "seed": "1",
         **stage,

@@ -77,9 +77,9 @@ def _tidied(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     unwanted = {"title"} if isinstance(schema.get("title"), str) else set()
-    if "gt" in schema and schema.get("type") == "string":
+    if {"gt", "ge"} & schema.keys() and schema.get("type") == "string":
         # The models bound the seconds; the text has only a pattern.
-        unwanted |= {"gt", "le"}
+        unwanted |= {"gt", "ge", "le"}
         if isinstance(schema.get("default"), float):
             schema = {**schema, "default": write_duration(schema["default"])}
     return {key: _tidied(value) for key, value in schema.items() if key not in unwanted}

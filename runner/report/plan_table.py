@@ -39,8 +39,10 @@ def print_deployment(deployment: Deployment, console: Console) -> None:
 
 def _cells(database: str, cells: list[Cell]) -> Table:
     spec = cells[0].database
+    distances = sorted({cell.database.round_trip for cell in cells})
+    away = f", round trip {', '.join(f'{seconds * 1000:g}' for seconds in distances)} ms" if any(distances) else ""
     table = Table(
-        title=f"{database}: {spec.engine}, {spec.max_connections} connections at most",
+        title=f"{database}: {spec.engine}, {spec.max_connections} connections at most{away}",
         title_justify="left",
         box=None,
     )

@@ -207,9 +207,14 @@ def verdict_legend(family: int) -> str:
 
 
 def product_of(summary: Summary, database: str) -> str:
-    """`PostgreSQL 15.18`, or nothing where the run never got to start it."""
-    found = (record.product for record in summary.run.databases if record.name.partition(".")[0] == database)
-    return next(found, "")
+    """`PostgreSQL 15.18`, with the round trips that were added; nothing where the run never got to start it."""
+    found = [record for record in summary.run.databases if record.name.partition(".")[0] == database]
+    product = found[0].product if found else ""
+    distances = [record.distance for record in found if record.distance is not None]
+    if not distances:
+        return product
+    measured = ", ".join(f"{one.asked_ms:g} ms ({one.added_ms:.2f} measured)" for one in distances)
+    return f"{product}, round trips longer by {measured}, {distances[0].by}"
 
 
 _ANSWERS = {

@@ -321,12 +321,26 @@ class HostRecord(Strict):
     memory_bytes: int
 
 
+class DistanceRecord(Strict):
+    """A round trip that was put between app and database: what was asked for and what a statement takes longer.
+
+    Medians of `SELECT 1` on one session, straight to the server and over the distance. `by` says what delays.
+    """
+
+    by: Literal["relay"]
+    asked_ms: float
+    added_ms: float
+    near_ms: float
+    far_ms: float
+
+
 class DatabaseRecord(Strict):
     """A database server that the run started: what it really was and how it was tuned."""
 
     name: str
     product: str
     settings: Mapping[str, str]
+    distance: DistanceRecord | None = None
 
 
 class RunRecord(Strict):

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import Field
 
+from runner.durations import DurationOrNone
 from runner.models import Strict
 from runner.provision.native import NativeProvider
-from runner.provision.service import Service
+from runner.provision.service import Address, Service
 from runner.stacks.drivers import DRIVERS
 
 
@@ -24,6 +25,8 @@ class DatabaseSpec(Strict):
     max_connections: int = Field(default=1000, ge=10, le=10_000)
     #: The app's connections are encrypted; the server has a certificate of its own, which nobody verifies.
     tls: bool = False
+    #: Network distance: seconds that a round trip between the app and this server takes longer; 0 is none.
+    round_trip: DurationOrNone = 0.0
     # Server settings on top of the harness's own, by the server's names.
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
@@ -223,6 +226,10 @@ class Database(ABC):
     @abstractmethod
     def count_rows(self, account: Account, table: str) -> int:
         """Rows of one table of the account's database. Opens a session there, so read the books before."""
+
+    @abstractmethod
+    def time_statements(self, account: Account, address: Address, number: int) -> list[float]:
+        """Seconds of `SELECT 1`, so many times on one session of the account's that was opened through `address`."""
 
     @abstractmethod
     def monitor_arguments(self) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ import secrets
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -334,6 +335,11 @@ class MySQL(Database):
             else:
                 own.add(int(str(host).rpartition(":")[2]))
         return frozenset(own), others
+
+    def time_statements(self, account: Account, address: Address, number: int) -> list[float]:
+        names = {"user": account.user, "passwd": account.password, "db": account.database}
+        with closing(MySQLdb.connect(host=address.host, port=address.port, connect_timeout=5, **names)) as session:
+            return [waiting.seconds_of(lambda: rows(session.cursor(), "SELECT 1")) for _ in range(number)]
 
     def monitor_arguments(self) -> Mapping[str, Any]:
         return {"socket": str(self._socket), "password": self._password}

@@ -292,6 +292,10 @@ class Postgres(Database):
         held = began.watch.held(began.first, set(tally.ports[began.ports :]).__contains__)
         return Peak(min(held.peak, slots), slots, held.doubt if held.peak < slots else "")
 
+    def time_statements(self, account: Account, address: Address, number: int) -> list[float]:
+        with connect(address, account.database, account.user, account.password) as session:
+            return [waiting.seconds_of(lambda: session.execute("SELECT 1").fetchall()) for _ in range(number)]
+
     def monitor_arguments(self) -> Mapping[str, Any]:
         address = self.service.address
         return {"host": address.host, "port": address.port, "password": self._password}

@@ -1,0 +1,1 @@
+"""The distance between an app and its database."""
