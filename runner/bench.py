@@ -3,7 +3,7 @@
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,14 +12,16 @@ from typing import Any
 from rich.console import Console
 
 from runner import doctor
+from runner.analysis.adaptive import is_tight
 from runner.analysis.summary import Summary, write_summary
+from runner.errors import UsageError
 from runner.host import describe_host, describe_versions
 from runner.matrix.cells import Cell
 from runner.matrix.expansion import Expansion, expand
 from runner.matrix.prediction import predict
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
-from runner.plan import Plan, cell_params, make_plan
+from runner.plan import Plan, Shard, cell_params, make_plan
 from runner.progress import reporter
 from runner.provision.native import NativeProvider
 from runner.report.html import write_report
@@ -44,6 +46,7 @@ class Options:
     out: Path
     blocks: int | None = None
     only: str | None = None
+    shard: Shard | None = None
     provider: str = "auto"
     quick: bool = False
     seed: int | None = None
@@ -54,14 +57,13 @@ class Options:
 
 def bench(options: Options, results: Console, messages: Console) -> int:
     """Runs the matrix, prints the tables, writes the report; returns the exit code of the design."""
+    if options.shard is not None and options.seed is None:
+        raise UsageError("--shard needs --seed: the shards of one run share its order and traffic")
     matrix = read_matrix(options.matrix)
     expansion = expand(matrix)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
-    plan = make_plan(expansion, matrix, seed=seed, only=options.only, quick=options.quick, blocks=options.blocks)
-    doctor.require_programs(
-        {cell.database.engine for cell in plan.cells.values()},
-        {cell.pooler.kind for cell in plan.cells.values() if cell.pooler is not None},
-    )
+    plan = make_plan(expansion, matrix, seed, options.only, options.quick, options.blocks, options.shard)
+    require_programs(plan)
     apps = dict.fromkeys(plan.cells, load_app(matrix.app))
     environments = build_environments(plan.cells, messages)
     with own_turn(wait=options.wait, say=partial(messages.print, highlight=False, soft_wrap=True)):
@@ -69,8 +71,27 @@ def bench(options: Options, results: Console, messages: Console) -> int:
         folder.write_plan(plan.rows())
         messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False, soft_wrap=True)
         with reporter(messages, plan.planned_seconds) as progress:
-            end = Run(plan, apps, environments, folder, progress, PROVIDERS[options.provider]).execute()
+            end = Run(plan, apps, environments, folder, progress, PROVIDERS[options.provider]).execute(
+                stop_rule(plan, folder)
+            )
     return conclude(folder, end, results)
+
+
+def require_programs(plan: Plan) -> None:
+    """EnvironmentUnfit, with the remedy, where something is missing that the plan's cells need."""
+    cells = plan.cells.values()
+    poolers = {cell.pooler.kind for cell in cells if cell.pooler is not None}
+    doctor.require_programs({cell.database.engine for cell in cells}, poolers)
+
+
+def stop_rule(plan: Plan, folder: RunFolder) -> Callable[[int], bool]:
+    """Whether a block was the last that is needed: what the run asks, since it knows no statistics."""
+
+    def enough(block: int) -> bool:
+        wanted = plan.adaptive
+        return wanted is not None and block >= wanted.min and is_tight(folder, wanted.until)
+
+    return enough
 
 
 def conclude(folder: RunFolder, end: RunEnd | None, results: Console) -> int:
@@ -112,6 +133,8 @@ def run_record(
         seed=plan.seed,
         quick=options.quick,
         blocks=plan.blocks,
+        shard=str(options.shard or ""),
+        adaptive=plan.adaptive is not None,
         command=options.command,
         matrix_file=str(options.matrix.absolute()),
         only=options.only,

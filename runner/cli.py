@@ -14,7 +14,7 @@ from runner import doctor
 from runner.analysis.compare import compare_folders
 from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
-from runner.bench import Options, bench, has_failed
+from runner.bench import Options, bench, conclude, has_failed
 from runner.errors import ConnbenchError
 from runner.gate import GateOptions, parse_limit
 from runner.gate import gate as run_gate
@@ -22,13 +22,14 @@ from runner.matrix.deployment import read_deployment, refuse_if_impossible
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.matrix.schema import json_schema
-from runner.plan import make_plan, plan_as_json
+from runner.plan import make_plan, parse_shard, plan_as_json
 from runner.provision.leftovers import sweep
 from runner.report.changes import changes_text, print_changes, refuse_incomparable
 from runner.report.history import print_history
 from runner.report.html import write_report
 from runner.report.plan_table import print_deployment, print_plan
 from runner.report.tables import print_tables, table_text
+from runner.results.merge import merge as merge_shards
 from runner.results.store import open_run
 from runner.resume import finish
 
@@ -87,6 +88,7 @@ def run(
     seed: SeedOption = None,
     out: OutOption = Path("results"),
     wait: WaitOption = False,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="One of N parts of the run, such as 2/4.")] = None,
 ) -> None:
     """Measure every cell, print the comparison, write the HTML report."""
     options = Options(
@@ -94,6 +96,7 @@ def run(
         out=out,
         blocks=blocks,
         only=only,
+        shard=parse_shard(shard) if shard else None,
         provider=provider.value,
         quick=quick,
         seed=seed,
@@ -142,6 +145,16 @@ def gate(
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     options = GateOptions(common, base, candidate, both, parse_limit(limit), junit, Path(summary) if summary else None)
     raise typer.Exit(run_gate(options, results, messages))
+
+
+@app.command()
+def merge(
+    runs: Annotated[list[Path], typer.Argument(help="The folders of all shards of one run.")],
+    out: OutOption = Path("results"),
+) -> None:
+    """Make one run of its shards (connbench run --shard I/N), print the comparison, write the HTML report."""
+    folder = merge_shards([open_run(run) for run in runs], out, " ".join(["connbench", *sys.argv[1:]]))
+    raise typer.Exit(conclude(folder, folder.end(), results))
 
 
 @app.command()

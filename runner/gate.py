@@ -13,11 +13,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from runner import doctor
 from runner.analysis.gate import BASE, CANDIDATE, LAST_LOOK, MOST_CONFIRMING, GateResult, judge_gate
 from runner.analysis.summary import write_summary
 from runner.apps import AppSource, find_app, take_app
-from runner.bench import PROVIDERS, Options, build_environments, run_record
+from runner.bench import PROVIDERS, Options, build_environments, require_programs, run_record
 from runner.errors import UsageError
 from runner.matrix.cells import Cell
 from runner.matrix.expansion import Expansion
@@ -72,7 +71,7 @@ def gate(options: GateOptions, results: Console, messages: Console) -> int:
     matrix = read_matrix(options.run.matrix)
     sides = {name: _side(matrix, options, name) for name in (BASE, CANDIDATE)}
     plan = _plan(sides, matrix, options.run.seed)
-    doctor.require_programs({cell.database.engine for cell in plan.cells.values()})
+    require_programs(plan)
     environments = build_environments(plan.cells, messages)
     say = partial(messages.print, highlight=False, soft_wrap=True)
     with ExitStack() as stack:

@@ -13,7 +13,7 @@ from runner.matrix.document import nearest
 from runner.matrix.expansion import Expansion
 from runner.matrix.phases import SERVER_FAULTS, faults
 from runner.matrix.prediction import predict, usable_connections
-from runner.matrix.spec import MatrixFile, SamplingSpec
+from runner.matrix.spec import BlockRange, MatrixFile, SamplingSpec
 
 # --quick shows that every cell works and roughly what it does, in three minutes for some thirty cells on
 # two cores. Windows of half a second are too short to rank cells that are near each other; two of them show
@@ -69,10 +69,30 @@ class PlannedGroup:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of a plan that together are the whole; `number` from 1."""
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+def parse_shard(text: str) -> Shard:
+    """`2/4`."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"--shard: found {text!r}, allowed: one of so many parts, such as 2/4")
+    return Shard(int(number), int(count))
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run does: `blocks` passes, whose groups are listed in the order in which they run.
 
-    `cells` are as they will run: with --quick their loads are shorter than the file's.
+    `cells` are as they will run: with --quick their loads are shorter than the file's. With `adaptive`, `blocks` are
+    the most that there will be.
     """
 
     seed: int
@@ -81,6 +101,13 @@ class Plan:
     cells: Mapping[str, Cell]
     sampling: SamplingSpec
     groups: tuple[PlannedGroup, ...]
+    adaptive: BlockRange | None = None
+
+    @property
+    def at_least(self) -> "Plan":
+        """The same with the fewest blocks that it can come to."""
+        fewest = self.adaptive.min if self.adaptive else self.blocks
+        return replace(self, blocks=fewest, groups=tuple(group for group in self.groups if group.block <= fewest))
 
     @property
     def attempts(self) -> tuple[PlannedAttempt, ...]:
@@ -116,25 +143,40 @@ def make_plan(
     only: str | None = None,
     quick: bool = False,
     blocks: int | None = None,
+    shard: Shard | None = None,
 ) -> Plan:
     """The same plan for the same arguments, on every machine.
 
-    `only` is a glob over cell ids. Raises UsageError where it matches none, or nothing in the matrix can run.
+    `only` is a glob over cell ids. Raises UsageError where it matches none, or nothing in the matrix can run. With
+    `shard` it is that part of the same plan: whole groups, in the order that they have in the whole.
     """
     chosen = _chosen(expansion, matrix, only)
     cells = {cell.id: _quickened(cell) if quick else cell for cell in chosen}
     groups = _groups(list(cells.values()))
-    count = blocks or (1 if quick else matrix.blocks)
-    planned = tuple(group for number in range(1, count + 1) for group in _block(number, groups, seed))
-    return Plan(seed, quick, count, cells, matrix.sampling, planned)
+    own = groups if shard is None else _of_shard(groups, shard)
+    names = {group.name for group in own}
+    adaptive = matrix.blocks if isinstance(matrix.blocks, BlockRange) and not (blocks or quick) else None
+    count = blocks or (1 if quick else _most(matrix.blocks))
+    planned = tuple(
+        group for number in range(1, count + 1) for group in _block(number, groups, seed) if group.name in names
+    )
+    kept = {cell.id for group in own for cell in group.cells}
+    cells = {name: cell for name, cell in cells.items() if name in kept}
+    return Plan(seed, quick, count, cells, matrix.sampling, planned, adaptive)
+
+
+def _most(blocks: int | BlockRange) -> int:
+    return blocks.max if isinstance(blocks, BlockRange) else blocks
 
 
 def plan_as_json(expansion: Expansion, plan: Plan) -> dict[str, Any]:
     """What `connbench plan --json` prints: plain values only."""
     return {
         "blocks": plan.blocks,
+        "adaptive": plan.adaptive.model_dump(mode="json") if plan.adaptive else None,
         "measuring_seconds": round(plan.measuring_seconds, 1),
         "estimated_seconds": round(plan.estimated_seconds, 1),
+        "least_seconds": round(plan.at_least.estimated_seconds, 1),
         "cells": [
             {
                 "id": cell.id,
@@ -228,6 +270,19 @@ def _groups(cells: Sequence[Cell]) -> list[_Group]:
             names = [key] if len(parts) == 1 else [f"{key}:{part}" for part in range(1, len(parts) + 1)]
             groups += [_Group(part_name, key, tuple(part)) for part_name, part in zip(names, parts, strict=True)]
     return groups
+
+
+def _of_shard(groups: Sequence[_Group], shard: Shard) -> list[_Group]:
+    """Groups dealt out by size, each to the shard that has the fewest cells up to then."""
+    dealt: list[list[_Group]] = [[] for _ in range(shard.count)]
+    for group in sorted(groups, key=lambda group: (-len(group.cells), group.name)):
+        min(dealt, key=lambda own: sum(len(one.cells) for one in own)).append(group)
+    own = dealt[shard.number - 1]
+    if not own:
+        raise UsageError(
+            f"--shard {shard}: nothing is left for it: compared cells stay together, and there are {len(groups)} groups"
+        )
+    return own
 
 
 def _parts(cells: Sequence[Cell]) -> list[list[Cell]]:

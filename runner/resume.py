@@ -14,14 +14,13 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from runner import doctor
-from runner.bench import PROVIDERS, build_environments, conclude, matrix_hash
+from runner.bench import PROVIDERS, build_environments, conclude, matrix_hash, require_programs, stop_rule
 from runner.errors import ConnbenchError, UsageError
 from runner.host import describe_host, describe_versions
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
-from runner.plan import Plan, PlannedGroup, make_plan
+from runner.plan import Plan, PlannedGroup, make_plan, parse_shard
 from runner.progress import reporter
 from runner.results import repair
 from runner.results.schema import RunEnd, RunRecord
@@ -44,14 +43,17 @@ def finish(path: Path, *, force: bool, wait: bool, results: Console, messages: C
     with own_turn(wait=wait, say=say):
         record = folder.run()
         plan = plan_of(folder, record)
-        doctor.require_programs({cell.database.engine for cell in plan.cells.values()})
+        require_programs(plan)
         environments = build_environments(plan.cells, messages)
         engines = {cell.database.engine for cell in plan.cells.values()}
         _refuse_or_record(folder, record, changes(record, describe_versions(environments, engines)), force)
         for line in repair.mend(folder, plan.groups):
             folder.event("mended", what=line)
             say(line)
+        enough = stop_rule(plan, folder)
         groups = missing(plan, folder)
+        if groups and enough(groups[0].block - 1):
+            groups = ()
         if not groups:
             say("nothing is missing")
             return conclude(folder, folder.end(), results)
@@ -62,7 +64,7 @@ def finish(path: Path, *, force: bool, wait: bool, results: Console, messages: C
         apps = dict.fromkeys(plan.cells, load_app(str(record.matrix["app"])))
         before = folder.end()
         with reporter(messages, rest.planned_seconds * len(groups) / len(plan.groups)) as progress:
-            end = Run(rest, apps, environments, folder, progress, _provider(record)).execute()
+            end = Run(rest, apps, environments, folder, progress, _provider(record)).execute(enough)
         end = _together(before, end)
         write_json(folder.path / "end.json", end)
     return conclude(folder, end, results)
@@ -76,9 +78,9 @@ def plan_of(folder: RunFolder, record: RunRecord) -> Plan:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"{folder.path / 'run.json'}: matrix.{where}: {first['msg']}: it cannot be resumed") from error
-    plan = make_plan(
-        expand(matrix), matrix, seed=record.seed, only=record.only, quick=record.quick, blocks=record.blocks
-    )
+    blocks = None if record.adaptive else record.blocks
+    shard = parse_shard(record.shard) if record.shard else None
+    plan = make_plan(expand(matrix), matrix, record.seed, record.only, record.quick, blocks, shard)
     planned = folder.planned()
     if not planned:
         folder.write_plan(plan.rows())

@@ -88,7 +88,7 @@ class FakeRun:
         assert (folder.path / "plan.jsonl").exists()
         self._folder = folder
 
-    def execute(self) -> RunEnd:
+    def execute(self, enough: Any = None) -> RunEnd:
         end = RunEnd(status="interrupted", finished_at=now_utc(), wall_seconds=1.0, databases=[], time_spent={})
         write_json(self._folder.path / "end.json", end)
         return end

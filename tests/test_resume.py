@@ -37,7 +37,7 @@ class FakeRun:
         FakeRun.plans.append(plan)
         self._plan, self._folder = plan, folder
 
-    def execute(self) -> RunEnd:
+    def execute(self, enough: Any = None) -> RunEnd:
         groups = self._plan.groups[: FakeRun.stop_after]
         for group in groups:
             for planned in group.attempts:

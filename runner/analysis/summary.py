@@ -56,6 +56,9 @@ def summarise(folder: RunFolder) -> Summary:
     attempts = latest_of_each_block([record for _, record in folder.attempts()])
     frame = attempts_frame(attempts)
     interrupted = end is None or end.status != "finished"
+    if attempts and not interrupted:
+        # A run that came to its end may have had blocks enough before the last that it could have had.
+        run = run.model_copy(update={"blocks": max(record.block for record in attempts)})
     cells = [_cell(cell, attempts, frame, run.blocks, interrupted) for cell in run.cells]
     skipped = [CellSummary(id=cell.id, status="skipped", reason=cell.reason, axes=cell.axes) for cell in run.skipped]
     comparison = _comparison_of_ok(attempts)

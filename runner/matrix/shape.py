@@ -114,7 +114,7 @@ def _models_at(kind: Any, location: tuple[int | str, ...]) -> list[type[BaseMode
 def _step(kind: Any, part: int | str, *, alone: bool) -> list[Any]:
     """The types that lie under one part of a location; a union's tag picks among its models."""
     if _is_model(kind):
-        if not alone and part in _tags(kind):
+        if not alone and part in (*_tags(kind), kind.__name__):
             return [kind]
         known = kind.model_fields.get(str(part))
         # The tag of a union that is down to one model already.

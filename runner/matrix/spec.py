@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from runner.durations import Duration
 from runner.matrix.phases import Phases
 from runner.models import Strict
+from runner.shares import Share
 from runner.stacks.app import Timing
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
@@ -97,6 +98,27 @@ class Expectation(Bound):
     metric: str
 
 
+class BlockRange(Strict):
+    """As many blocks as it takes: `max`, or fewer, but `min`, once every comparison's interval is within `until`."""
+
+    min: int = Field(default=3, ge=2, le=1000)
+    max: int = Field(default=12, ge=2, le=1000)
+    until: Share = 0.05
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+#: A number, or a range; told apart by what was written, so that a mistake is explained once.
+Blocks = Annotated[
+    Annotated[int, Field(ge=1, le=1000), Tag("int")] | Annotated[BlockRange, Tag("BlockRange")],
+    Discriminator(lambda value: "BlockRange" if isinstance(value, Mapping | BlockRange) else "int"),
+]
+
+
 class MatrixFile(Strict):
     """A whole matrix file."""
 
@@ -106,7 +128,7 @@ class MatrixFile(Strict):
     sampling: SamplingSpec = Field(default_factory=SamplingSpec)
     #: Package to version for every cell, where it is not the locked one.
     versions: VersionsSpec = Field(default_factory=VersionsSpec)
-    blocks: int = Field(default=3, ge=1, le=1000)
+    blocks: Blocks = 3
     databases: Mapping[Name, AnyDatabaseSpec] = Field(min_length=1)
     servers: Mapping[Name, AnyServerSpec] = Field(min_length=1)
     connections: Mapping[Name, ConnectionSpec] = Field(min_length=1)

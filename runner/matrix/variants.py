@@ -13,12 +13,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from runner.errors import UsageError
-from runner.matrix.axes import LOAD, SECTIONS, parse_parameter, unknown_part
+from runner.matrix.axes import LOAD, POOLER, SECTIONS, parse_parameter, unknown_part
 from runner.matrix.cells import Cell
 from runner.matrix.document import nearest, not_among
 from runner.matrix.expansion import expand
 from runner.matrix.spec import MatrixFile
 from runner.stacks.packages import ENVIRONMENTS, locked_packages
+from runner.stacks.poolers import NO_POOLER
 from runner.stacks.versions import PYTHON
 
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)*")
@@ -77,7 +78,9 @@ def cell_of(matrix: MatrixFile, variant: Variant, cell_id: str, where: str) -> C
     """The one cell that a variant of the matrix is: of an axis that it does not name, the first value."""
     axes: dict[str, str] = {}
     for axis, section in SECTIONS.items():
-        defined = list(getattr(matrix, section))
+        if axis == POOLER and axis not in {**matrix.matrix, **variant.names}:
+            continue
+        defined = [*getattr(matrix, section), *([NO_POOLER] if axis == POOLER else [])]
         name = variant.names.get(axis, matrix.matrix.get(axis, defined)[0] if defined else None)
         if name is None:
             continue

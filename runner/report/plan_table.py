@@ -21,8 +21,12 @@ def print_plan(expansion: Expansion, plan: Plan, console: Console) -> None:
         for skipped in expansion.skipped:
             console.print(f"  {skipped.id}: {skipped.reason}", markup=False, highlight=False)
     blocks = "1 block" if plan.blocks == 1 else f"{plan.blocks} blocks"
+    about = clock(plan.estimated_seconds)
+    if plan.adaptive:
+        blocks = f"{plan.adaptive.min} to {blocks}, until intervals are within {plan.adaptive.until:.1%}"
+        about = f"{clock(plan.at_least.estimated_seconds)} to {about}"
     console.print(
-        f"\n{len(plan.cells)} cells, {blocks}, {len(plan.attempts)} attempts: about {clock(plan.estimated_seconds)} "
+        f"\n{len(plan.cells)} cells, {blocks}, {len(plan.attempts)} attempts: about {about} "
         f"(minutes:seconds), {clock(plan.measuring_seconds)} of them under load",
         highlight=False,
     )

@@ -356,6 +356,10 @@ class RunRecord(Strict):
     #: The matrix file, and the part of its cells that was asked for.
     matrix_file: str = ""
     only: str | None = None
+    #: The part of the plan that this run is, such as `2/4`; empty for the whole.
+    shard: str = ""
+    #: Whether `blocks` are the most that there may be, as the matrix has a range of them.
+    adaptive: bool = False
     #: What had changed when the run was resumed all the same (`--force`).
     resumed_despite: Sequence[str] = ()
     matrix: Mapping[str, Any]

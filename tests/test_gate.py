@@ -1,0 +1,152 @@
+"""`connbench gate` as its users meet it: what it refuses, and whole gates on real servers."""
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from runner.analysis.gate import GateResult
+from runner.errors import UsageError
+from runner.gate import parse_limit
+from runner.matrix.spec import SamplingSpec
+from runner.plan import plan_of_two
+from runner.results.store import open_run
+from tests.matrix.examples import MYSQL, POSTGRES, UWSGI, age, make_cell
+from tests.processes import ROOT, Family, connbench
+
+if TYPE_CHECKING:
+    import subprocess
+
+SMALL = ROOT / "tests" / "matrices" / "small.yaml"
+LIMIT = 240
+#: Short, for what is far from the limit.
+BRIEF = "server=uwsgi,load.profile=hold,load.count=300ms,load.windows=2,load.window=400ms,load.users=8"
+
+
+@pytest.mark.parametrize(("text", "share"), [("5%", 0.05), ("0.05", 0.05), ("2.5%", 0.025), ("40%", 0.4)])
+def test_a_limit_is_a_share(text: str, share: float) -> None:
+    assert parse_limit(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["5", "0", "-1%", "50%", "five", "nan", "inf%", ""])
+def test_what_is_no_limit_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--limit"):
+        parse_limit(text)
+
+
+def two(database: dict[str, Any], *, apart: bool) -> Any:
+    base = replace(make_cell(POSTGRES, UWSGI, age(60)), id="base", database_name="pg")
+    candidate = replace(make_cell(database, UWSGI, age(0)), id="candidate", database_name="pg")
+    return plan_of_two(base, candidate, SamplingSpec(), 7, 3, apart=apart)
+
+
+def test_both_are_in_every_block_and_begin_by_turns() -> None:
+    plan = two(POSTGRES, apart=False)
+    assert [[planned.cell for planned in group.attempts] for group in plan.groups] == [
+        ["base", "candidate"],
+        ["candidate", "base"],
+        ["base", "candidate"],
+    ]
+    assert {group.turns for group in plan.groups} == {"ABBA"}
+    assert [group.block for group in plan.groups] == [1, 2, 3]
+    assert {group.database_of(cell) for group in plan.groups for cell in plan.cells} == {"pg"}
+
+
+@pytest.mark.parametrize(
+    ("database", "apart"),
+    [(POSTGRES, True), (MYSQL, False), ({**POSTGRES, "settings": {"work_mem": "1MB"}}, False)],
+)
+def test_each_has_its_own_database_where_they_may_differ(database: dict[str, Any], apart: bool) -> None:
+    for group in two(database, apart=apart).groups:
+        assert group.database_of("base") != group.database_of("candidate")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--candidate", "server=uswgi"], "--candidate: server: found 'uswgi'"),
+        (["--candidate", "app@no-such-revision"], "--candidate: no-such-revision: no revision of "),
+        (["--candidate", "", "--limit", "5"], "--limit: found '5'"),
+        (["--candidate", "", "--both", "load.windows=0"], "load.windows=0: without windows"),
+        (["--candidate", "", "--both", "load.model=open,load.rate=50"], "in the open model"),
+        (["--candidate", "", "--junit", "no/such/folder/x.xml"], "--junit no/such/folder/x.xml: there is no folder"),
+    ],
+)
+def test_bad_usage_exits_2(tmp_path: Path, arguments: list[str], words: str) -> None:
+    log = tmp_path / "log"
+    process = connbench(["gate", "-m", str(SMALL), "--out", str(tmp_path / "out"), *arguments], log)
+    assert process.wait(60) == 2
+    assert words in log.read_text()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def step_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    page = tmp_path / "step.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    return page
+
+
+@pytest.mark.server
+def test_a_candidate_at_half_its_workers_is_caught(tmp_path: Path, step_page: Path) -> None:
+    """Requests sleep in the database: with an eighth of the threads an eighth of the throughput is left."""
+    arguments = ["--both", BRIEF, "--candidate", "server.processes=1,server.threads=2", "--wait"]
+    junit, log = tmp_path / "gate.xml", tmp_path / "log"
+    process = connbench(
+        ["gate", "-m", str(SMALL), "--out", str(tmp_path / "out"), "--junit", str(junit), *arguments], log
+    )
+    family = Family(process.pid)
+    family.watch_until(lambda: process.poll() is not None, LIMIT)
+    assert family.alive() == []
+    assert process.returncode == 1, log.read_text()
+    folder = open_run(tmp_path / "out" / "latest")
+    result = GateResult.model_validate_json((folder.path / "gate.json").read_text())
+    assert result.verdict == "fail"
+    assert result.first is not None
+    assert result.confirmation is not None
+    assert result.first.low > 0.05
+    assert result.confirmation.low > 0.05
+    assert set(result.first.blocks).isdisjoint(result.confirmation.blocks)
+    end = folder.end()
+    assert end is not None
+    assert end.status == "finished"
+    assert len(end.databases) == 1, "one server for both, started once"
+    assert step_page.read_text().startswith("## connbench gate: fail")
+    assert ET.parse(junit).getroot().attrib["failures"] == "1"
+    assert (folder.path / "report.html").exists()
+    for _, record in folder.attempts():
+        assert [window.position for window in record.windows] in ([0, 1], [1, 0]), "windows in turns, ABBA"
+
+
+@pytest.fixture
+def gating(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Family, Path]]:
+    """A gate of two revisions that has begun its first block."""
+    arguments = ["--both", BRIEF, "--base", "app@HEAD", "--candidate", "", "--wait"]
+    process = connbench(["gate", "-m", str(SMALL), "--out", str(tmp_path / "out"), *arguments], tmp_path / "log")
+    family = Family(process.pid)
+    events = tmp_path / "out" / "latest" / "events.jsonl"
+    try:
+        family.watch_until(lambda: events.exists() and "started" in events.read_text(), LIMIT)
+        yield process, family, tmp_path / "out" / "latest"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.server
+def test_an_interrupted_gate_has_no_verdict(gating: tuple["subprocess.Popen[bytes]", Family, Path]) -> None:
+    process, family, folder = gating
+    process.send_signal(signal.SIGINT)
+    family.watch_until(lambda: process.poll() is not None, LIMIT)
+    assert process.returncode == 130
+    assert family.alive() == []
+    assert json.loads((folder / "gate.json").read_text())["verdict"] is None
+    run = json.loads((folder / "run.json").read_text())
+    apps = [cell["axes"]["app"] for cell in run["cells"]]
+    assert apps[0].startswith("shop@")
+    assert apps[1] == "shop"
