@@ -29,6 +29,7 @@ from runner.results.schema import AttemptRecord, Phase, Verdict
 from runner.results.store import RunFolder, now_utc, writing
 from runner.sampling.host import HostSampler, host_frame, read_kernel_counters
 from runner.sampling.pooler import pooler_frame
+from runner.searching import CapacitySearch
 from runner.stacks.app import ROOT, App, Overlay, Process, django_database, make_overlay
 from runner.stacks.databases.base import Account
 from runner.stacks.environment import AppEnvironment
@@ -81,6 +82,7 @@ class Attempt:
         self._pooled = PooledSide(self.evidence)
         self._app_server: NativeService | None = None
         self._generator: LoadGenerator | None = None
+        self._search: CapacitySearch | None = None
 
     @property
     def standing(self) -> bool:
@@ -155,9 +157,26 @@ class Attempt:
             PhaseRun(self).run()
         self._read_books()
 
+    @property
+    def searching(self) -> bool:
+        """Whether a rate is still to be found."""
+        if not self.cell.load.searches or not self.standing or self.evidence.counted is None:
+            return False
+        return self._search is None or not self._search.over
+
+    def search(self) -> None:
+        """One step of the search for the highest rate that keeps the service level."""
+        self._search = self._search or CapacitySearch(self)
+        self._search.step()
+        self.evidence.held, self.evidence.failed = self._search.held, self._search.failed
+
     def window(self, number: int, position: int) -> None:
-        """One window; `position` is its place in the round."""
+        """One window; `position` is its place in the round. After a search it runs at the rate that was held."""
         load = self.cell.load
+        if load.searches:
+            if self.evidence.held is None:
+                return
+            load = load.model_copy(update={"rate": self.evidence.held})
         with self.phase("window", number), self.watching(with_memory=False) as watch:
             driven = self.load.window(
                 number,

@@ -7,7 +7,7 @@ from runner.load.generator import Driven
 from runner.matrix.cells import Cell
 from runner.matrix.phases import Fault
 from runner.plan import PlannedAttempt
-from runner.results.schema import CommandRun, Phase
+from runner.results.schema import CommandRun, Phase, RateStep
 from runner.sampling.host import HostRow, KernelCounters
 from runner.stacks.app import AppDescription
 from runner.stacks.databases.base import Books, Peak
@@ -45,6 +45,14 @@ class Strike:
     ended: float
 
 
+@dataclass(frozen=True)
+class Step:
+    """One rate that a search tried."""
+
+    found: RateStep
+    stretch: Stretch
+
+
 @dataclass
 class Evidence:
     """Filled phase by phase; what was never reached stays None."""
@@ -64,6 +72,10 @@ class Evidence:
     counted: Stretch | None = None
     peak: Peak | None = None
     books: Books | None = None
+    #: With `rate: search`: what was tried, and the bracket that it came to.
+    steps: list[Step] = field(default_factory=list)
+    held: float | None = None
+    failed: float | None = None
     windows: list[Stretch] = field(default_factory=list)
     #: In place of count and windows, where the cell has phases of its own.
     drives: list[Stretch] = field(default_factory=list)
@@ -87,6 +99,7 @@ class Evidence:
 
     @property
     def stretches(self) -> list[Stretch]:
+        """What flags look at. A search goes beyond what its stack can bear: that says nothing against it."""
         return [*([self.counted] if self.counted else []), *self.windows, *self.drives]
 
     @property

@@ -34,7 +34,7 @@ def judge(agreement: Agreement, evidence: Evidence, aftermath: Aftermath) -> Ver
         )
     if aftermath.books.doubt:
         problems.append(aftermath.books.doubt)
-    drives = [stretch.driven for stretch in evidence.stretches]
+    drives = [stretch.driven for stretch in [*evidence.stretches, *(step.stretch for step in evidence.steps)]]
     if lost := [one for one in drives if one.locust_requests != one.requests]:
         problems.append(
             f"Locust counted {lost[0].locust_requests} requests in a stretch, {lost[0].requests} were recorded"
@@ -59,11 +59,25 @@ def _load_flags(evidence: Evidence) -> list[Flag]:
     if evidence.counted is not None and not evidence.counted.driven.steady:
         text = "the rate still climbed, or a worker had not answered, when the count ended"
         flags.append(Flag(code="not-steady", text=text))
+    if evidence.steps:
+        flags += _search_flags(evidence)
     if errors := [error for one in driven for error in one.script_errors]:
         flags.append(Flag(code="load-script-error", text=f"the traffic profile raised: {errors[0]}"))
     peaks = [peak for peak in (evidence.peak, evidence.client_peak) if peak is not None]
     flags += [Flag(code="peak-in-doubt", text=peak.doubt) for peak in peaks if peak.doubt]
     return flags
+
+
+def _search_flags(evidence: Evidence) -> list[Flag]:
+    last = evidence.steps[-1].found
+    if evidence.held is None:
+        text = f"no rate was held, down to {last.rate:.1f} requests/s: {last.reason}"
+        return [Flag(code="nothing-held", text=text)]
+    if evidence.failed is None:
+        why = last.reason or "more is not tried"
+        text = f"{evidence.held:.0f} requests/s were held, and no higher rate was missed: {why}"
+        return [Flag(code="capacity-unbounded", text=text)]
+    return []
 
 
 def _host_flags(evidence: Evidence) -> list[Flag]:

@@ -40,6 +40,7 @@ class GroupRun:
             self._count_all()
             if self._stage.breaker.finding:
                 self._cut_off(self._stage.breaker.finding)
+            self._search_all()
             self._time_all()
         except BaseException as error:
             what = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"broke ({error!r})"
@@ -79,6 +80,14 @@ class GroupRun:
                 self._stage.stopping.set()
                 self._take_down()
                 raise
+
+    def _search_all(self) -> None:
+        """Step after step, in turns as the windows: the host's drift falls on all searches alike."""
+        order = random.Random(f"{self._stage.seed}:search")
+        while turn := [attempt for attempt in self._attempts if attempt.searching]:
+            order.shuffle(turn)
+            for attempt in turn:
+                self._step(attempt, "search", attempt.search)
 
     def _time_all(self) -> None:
         """Round after round, each standing attempt's window: in an order drawn anew, or this way and that."""

@@ -23,6 +23,8 @@ QUICK_COUNT = 1.2
 QUICK_IDLE = 2.0
 QUICK_WINDOWS = 2
 QUICK_WINDOW = 0.5
+QUICK_STEP = 0.5
+QUICK_PRECISION = 0.1
 
 # A group's stacks are all alive, at some 200 MB each with four workers.
 MOST_TOGETHER = 16
@@ -240,6 +242,12 @@ def _quickened(cell: Cell) -> Cell:
         "idle": min(load.idle, QUICK_IDLE),
         "windows": min(load.windows, QUICK_WINDOWS),
         "window": min(load.window, QUICK_WINDOW),
+        "search": load.search.model_copy(
+            update={
+                "step": min(load.search.step, QUICK_STEP),
+                "precision": max(load.search.precision, QUICK_PRECISION),
+            }
+        ),
     }
     return replace(cell, load=load.model_copy(update=shorter))
 

@@ -11,6 +11,7 @@ from runner.results.schema import (
     Agreement,
     Arrivals,
     AttemptRecord,
+    Capacity,
     ClientConnections,
     ComponentUsage,
     Connections,
@@ -48,7 +49,7 @@ def measured_record(
 ) -> AttemptRecord:
     """The record of an attempt that got at least as far as its count."""
     counted = requests[requests["window"] == figures.COUNT_WINDOW]
-    windows, timed = _windows(evidence, requests)
+    windows, timed = _windows(evidence, requests[requests["window"] >= figures.COUNT_WINDOW])
     good = timed[timed["error"] == ""]
     seconds = sum(window.seconds for window in windows)
     workers = figures.worker_shares(counted)
@@ -62,6 +63,7 @@ def measured_record(
             "windows": windows,
             "latency_ms": figures.latency(figures.response_ms(good)),
             **_open_figures(evidence, good),
+            "capacity": _capacity(evidence),
             "waterfall_ms": figures.waterfall(good),
             "throughput_rps": len(good) / seconds if seconds else None,
             "requests": len(requests),
@@ -114,6 +116,13 @@ def _open_figures(evidence: Evidence, good: pd.DataFrame) -> dict[str, Latency |
         dropped=sum(one.dropped for one in driven),
     )
     return {"service_ms": figures.latency(good["service_ms"]), "arrivals": arrivals}
+
+
+def _capacity(evidence: Evidence) -> Capacity | None:
+    if not evidence.steps:
+        return None
+    steps = [step.found for step in evidence.steps]
+    return Capacity(held_rps=evidence.held, failed_rps=evidence.failed, steps=steps)
 
 
 def _checks(evidence: Evidence) -> Sequence[Check]:

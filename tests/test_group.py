@@ -37,6 +37,8 @@ class Script:
     advanced: float = 0.0
     book: TimeBook = field(default_factory=TimeBook)
     recorded: list[AttemptRecord] = field(default_factory=list)
+    #: How many steps of a search a cell takes.
+    steps: dict[str, int] = field(default_factory=dict)
     #: Cells made visible, each with the number of records that there were then.
     committed: list[tuple[str, int]] = field(default_factory=list)
 
@@ -58,6 +60,15 @@ class FakeAttempt:
         self.cell, self.planned, self.group = cell, planned, group
         self.script: Script = stage.script
         self.is_down = threading.Event()
+        self.steps_left = self.script.steps.get(cell.id, 0)
+
+    @property
+    def searching(self) -> bool:
+        return self.standing and self.steps_left > 0
+
+    def search(self) -> None:
+        self.steps_left -= 1
+        self._note("search")
 
     @property
     def standing(self) -> bool:
@@ -168,6 +179,19 @@ def test_counts_come_one_after_the_other_and_windows_after_all_of_them() -> None
     phases = [phase for _, phase, *_ in script.notes]
     assert phases.index("window") > max(place for place, phase in enumerate(phases) if phase == "idle")
     assert phases.index("down") > max(place for place, phase in enumerate(phases) if phase == "window")
+
+
+def test_searches_take_turns_until_each_is_over_and_windows_come_after_them() -> None:
+    script = Script()
+    script.steps = {"a": 1, "c": 3}
+    run(script, "a", "b", "c")
+    notes = [(name, phase) for name, phase, *_ in script.notes]
+    steps = [name for name, phase in notes if phase == "search"]
+    assert sorted(steps[:2]) == ["a", "c"], "one step each before anybody has a second"
+    assert steps[2:] == ["c", "c"]
+    phases = [phase for _, phase in notes]
+    assert phases.index("window") > max(place for place, phase in enumerate(phases) if phase == "search")
+    assert phases.index("search") > max(place for place, phase in enumerate(phases) if phase == "idle")
 
 
 def test_nothing_is_started_while_another_is_counted() -> None:

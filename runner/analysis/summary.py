@@ -47,7 +47,7 @@ __all__ = ["Summary", "summarise", "write_summary"]
 SEVERITY: Sequence[Status] = ("failed", "invalid", "incomparable", "underpowered", "skipped", "ok")
 
 #: Phases in which load runs or connections are watched; the rest of a run is overhead.
-MEASURING = ("count", "idle", "windows", "phases")
+MEASURING = ("count", "idle", "search", "windows", "phases")
 
 
 def summarise(folder: RunFolder) -> Summary:
@@ -232,5 +232,5 @@ def _copied(run: RunRecord) -> dict[str, Any]:
 
 def _phases(attempts: Iterable[AttemptRecord]) -> float:
     """Seconds of measuring by the attempts' own phases, for a run that was cut off before it could say."""
-    phases = ("count", "idle", "window", "drive", "command", "fault")
+    phases = ("count", "idle", "search", "window", "drive", "command", "fault")
     return sum(phase.seconds for record in attempts for phase in record.phases if phase.name in phases)

@@ -13,6 +13,9 @@ from runner.stacks.poolers import AnyPoolerSpec
 from runner.stacks.servers import AnyServerSpec
 from runner.stacks.versions import Recipe, recipe
 
+#: Steps of a rate search as a rule: three of growth, four of bisection, and every miss tried twice.
+EXPECTED_STEPS = 11
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -46,7 +49,8 @@ class Cell:
         """Seconds under load, lead-ins left out."""
         if self.phases:
             return sum(phase.drive or 0.0 for phase in self.phases)
-        return self.load.count + self.load.windows * self.load.window
+        search = EXPECTED_STEPS * self.load.search.step if self.load.searches else 0.0
+        return self.load.count + search + self.load.windows * self.load.window
 
     @property
     def planned_seconds(self) -> float:

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from runner.durations import Duration
 from runner.matrix.phases import Phases
+from runner.matrix.slo import Rate, SearchSpec, ServiceLevel, refuse_mismatch
 from runner.models import Strict
 from runner.shares import Share
 from runner.stacks.app import Timing
@@ -28,7 +29,10 @@ class LoadSpec(Strict):
 
     profile: Name = "mixed"
     model: Literal["closed", "open"] = "closed"
-    rate: float | None = Field(default=None, gt=0, le=100_000, allow_inf_nan=False)
+    rate: Rate = None
+    #: With `rate: search`, which finds the highest rate that keeps it; the count is then a closed one.
+    slo: ServiceLevel | None = None
+    search: SearchSpec = Field(default_factory=SearchSpec)
     arrivals: Literal["uniform", "poisson"] = "uniform"
     users: int = Field(default=16, ge=1, le=10_000)
     #: Processes of the load generator, for rates that one core cannot make; users and arrivals are split among them.
@@ -49,8 +53,9 @@ class LoadSpec(Strict):
 
     @model_validator(mode="after")
     def _rate_belongs_to_the_open_model(self) -> Self:
-        if (self.model == "open") != (self.rate is not None):
-            raise ValueError("`model: open` and `rate:` (requests a second) go together")
+        refuse_mismatch(self.model, self.rate, self.slo)
+        if self.searches and self.phases is not None:
+            raise ValueError("`rate: search` has no place among `phases:`, which are driven at one rate")
         return self
 
     @model_validator(mode="after")
@@ -61,8 +66,13 @@ class LoadSpec(Strict):
 
     @property
     def pace(self) -> dict[str, Any]:
-        """What a generator needs beyond users: nothing in the closed model."""
-        return {"rate": self.rate, "arrivals": self.arrivals} if self.model == "open" else {}
+        """What a generator needs beyond users: nothing in the closed model, nor while no rate is known."""
+        return {"rate": self.rate, "arrivals": self.arrivals} if isinstance(self.rate, float) else {}
+
+    @property
+    def searches(self) -> bool:
+        """Whether its rate is to be found."""
+        return self.rate == "search"
 
 
 class SamplingSpec(Strict):

@@ -29,7 +29,7 @@ _TIME_NAMES = {
     "down": "taking stacks down",
     "recording": "writing records",
 }
-_MEASURING = ("count", "idle", "windows", "phases")
+_MEASURING = ("count", "idle", "search", "windows", "phases")
 _NAMED_AXES = ("database", "server", "connection")
 
 

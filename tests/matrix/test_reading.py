@@ -469,3 +469,45 @@ def test_poolers_are_named_on_their_axis(tmp_path: Path) -> None:
 def test_wrong_poolers(tmp_path: Path, old: str, new: str, words: str) -> None:
     good = WITH_POOLERS.replace("[zero, pooled]\n", "[zero, pooled]\n  pooler: [few]\n", 1)
     assert words in "\n".join(refusal(tmp_path, good.replace(old, new, 1)))
+
+
+SEARCH = "load: {profile: mixed, model: open, rate: search, slo: {p95: 200ms, errors: 0.1%}, users: 16, count: 2s}"
+CLOSED = "load: {profile: mixed, users: 16, count: 2s}"
+
+
+def test_a_rate_is_searched_that_keeps_a_service_level(tmp_path: Path) -> None:
+    matrix = read(tmp_path, GOOD.replace(CLOSED, SEARCH))
+    load = matrix.load
+    assert load.searches
+    assert load.pace == {}
+    assert load.slo is not None
+    assert load.slo.bounds == {"p95": 0.2}
+    assert load.slo.errors == pytest.approx(0.001)
+    assert (load.search.step, load.search.precision) == (2.0, 0.05)
+    dumped = json.loads(matrix.model_dump_json())
+    assert dumped["load"]["slo"]["errors"] == "0.1%"
+    assert MatrixFile.model_validate(dumped, strict=True) == matrix
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "rate: search",
+            "rate: serch",
+            "found 'serch', allowed: requests a second, more than 0 and at most 100,000, or",
+        ),
+        ("rate: search", "rate: 0", "found 0, allowed: requests a second, more than 0"),
+        ("rate: search", "rate: true", "found True, allowed: requests a second"),
+        ("rate: search", "rate: 100", "`rate: search` and `slo:` (what the rate is to keep) go together"),
+        (", slo: {p95: 200ms, errors: 0.1%}", "", "`rate: search` and `slo:` (what the rate is to keep) go together"),
+        ("model: open, ", "", "`model: open` and `rate:` (requests a second, or search) go together"),
+        ("0.1%", "0.1", "found 0.1, allowed: a percentage such as '0.1%'"),
+        ("200ms", "200", "a duration needs a unit"),
+        ("p95: 200ms, ", "", "a service level bounds one or more of p50, p90, p95 and p99"),
+        ("p95: 200ms", "p96: 200ms", "no such setting; allowed: p50, p90, p95, p99, errors"),
+        ("users: 16", "users: 1, workers: 2", "2 workers for 1 users: each worker needs one or more"),
+    ],
+)
+def test_a_service_level_that_is_none_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert words in "\n".join(refusal(tmp_path, GOOD.replace(CLOSED, SEARCH.replace(old, new))))
