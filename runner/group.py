@@ -88,6 +88,7 @@ class GroupRun:
             order.shuffle(turn)
             for attempt in turn:
                 self._step(attempt, "search", attempt.search)
+        self._reporter.advance(sum(attempt.cell.search_seconds for attempt in self._attempts))
 
     def _time_all(self) -> None:
         """Round after round, each standing attempt's window: in an order drawn anew, or this way and that."""

@@ -122,7 +122,7 @@ class Visitor(BenchmarkUser):
 
 @pytest.mark.server
 def test_the_capacity_of_a_server_with_known_delays_is_found(tmp_path: Path) -> None:
-    """Four users and 20 ms a request: 200 requests a second at most, however fast the machine; a slow one finds less."""
+    """Four users and 20 ms a request: 200 requests a second at most; a slow machine finds less."""
     profile = tmp_path / "profile.py"
     profile.write_text(PROFILE)
     search = RateSearch(60.0, 0.1)

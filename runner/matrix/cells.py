@@ -49,8 +49,12 @@ class Cell:
         """Seconds under load, lead-ins left out."""
         if self.phases:
             return sum(phase.drive or 0.0 for phase in self.phases)
-        search = EXPECTED_STEPS * self.load.search.step if self.load.searches else 0.0
-        return self.load.count + search + self.load.windows * self.load.window
+        return self.load.count + self.search_seconds + self.load.windows * self.load.window
+
+    @property
+    def search_seconds(self) -> float:
+        """Seconds that the search of a rate takes, about."""
+        return EXPECTED_STEPS * self.load.search.step if self.load.searches else 0.0
 
     @property
     def planned_seconds(self) -> float:
