@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from runner import probe
+from runner.asking import refuse_if_lost
 from runner.breaker import Breaker
 from runner.errors import ConnbenchError, Interrupted, PortLost, ResultsUnwritable, StackError
 from runner.evidence import Aftermath, Evidence, Stretch
@@ -102,8 +103,8 @@ class Attempt:
             self.stage.folder.event("started", cell=self.cell.id, block=planned.block, attempt=planned.attempt)
             # The order tells cells apart whose ids differ in what a database name cannot show.
             name = f"b{planned.block}_{planned.order}_{self.cell.id}".replace("-", "_")
-            with self.stage.prepared.lock:
-                self._account = self.stage.prepared.database.create_from_template(name, self._template.account)
+            with self.stage.prepared.asking("a copy of the template") as database:
+                self._account = database.create_from_template(name, self._template.account)
             self.stage.prepared.sampler.watch(self._account.database)
             self._go_on_unless_stopping()
             address, logs = self.stage.prepared.address, self._folder / "logs"
@@ -142,6 +143,7 @@ class Attempt:
                     seed=f"{self.stage.seed}:count",
                     **load.pace,
                 )
+            self._refuse_silence(driven, "the count")
             self.evidence.counted = watch.stretch(driven)
 
     def idle(self) -> None:
@@ -186,6 +188,7 @@ class Attempt:
                 seed=f"{self.stage.seed}:{number}",
                 **load.pace,
             )
+        self._refuse_silence(driven, f"window {number + 1}")
         self.evidence.windows.append(watch.stretch(driven, position))
 
     def stop_server(self) -> None:
@@ -317,18 +320,18 @@ class Attempt:
 
     def _read_books(self) -> None:
         self._pooled.read_books()
-        with self.stage.prepared.lock:
-            self.evidence.books = self.stage.prepared.database.books(self.account)
+        with self.stage.prepared.asking("the books after the count") as database:
+            self.evidence.books = database.books(self.account)
 
     @contextmanager
     def _peak_watched(self) -> Iterator[None]:
-        with self.stage.prepared.lock:
-            mark = self.stage.prepared.database.mark_peak(self.account)
+        with self.stage.prepared.asking("its sessions before the count") as database:
+            mark = database.mark_peak(self.account)
         self._pooled.mark_peak()
         yield
         self._pooled.read_peak()
-        with self.stage.prepared.lock:
-            self.evidence.peak = self.stage.prepared.database.read_peak(mark)
+        with self.stage.prepared.asking("the peak of the count") as database:
+            self.evidence.peak = database.read_peak(mark)
 
     @contextmanager
     def phase(self, name: str, index: int | None = None) -> Iterator[None]:
@@ -354,6 +357,7 @@ class Attempt:
             self.evidence.host_rows += self.stage.host_sampler.look_away()
         watch.end()
         self._check_distance()
+        refuse_if_lost(self.stage.prepared.database, "under load")
         if not self.server.alive():
             raise StackError(f"the app server ended under load; its log ends:\n{self.server.log_tail()}")
 
@@ -362,6 +366,15 @@ class Attempt:
         if distance is not None and not distance.relay.alive():
             raise StackError(f"the relay to the database ended under load; its log ends:\n{distance.relay.log_tail()}")
 
+    def _refuse_silence(self, driven: Driven, where: str) -> None:
+        """A stretch in which no request came to any end: the app hangs, and would be counted as doing nothing well."""
+        if driven.requests == 0 and (driven.due or not self.evidence.is_open):
+            seconds = driven.stopped - driven.begun
+            raise StackError(
+                f"the app hangs: none of its {self.cell.load.users} users had an answer in {where} ({seconds:.0f} s); "
+                f"its log ends:\n{self.server.log_tail()}"
+            )
+
     def _measured(self) -> AttemptRecord:
         requests, examples = read_records(self._records, self.evidence.clock_zero)
         aftermath = self._aftermath()
@@ -369,8 +382,8 @@ class Attempt:
         return measured_record(self.evidence, requests, examples, aftermath, self.stage.prepared.sampler.quality())
 
     def _aftermath(self) -> Aftermath:
-        database, before = self.stage.prepared.database, self._template.rows
-        with self.stage.prepared.lock:
+        before = self._template.rows
+        with self.stage.prepared.asking("the books at the end") as database:
             # The books first: counting rows opens a session in the attempt's own database.
             books = database.books(self.account)
             gained = {table: database.count_rows(self.account, table) - rows for table, rows in before.items()}
@@ -392,10 +405,11 @@ class Attempt:
     def _drop_database(self) -> None:
         if self._account is None:
             return
-        self.stage.prepared.sampler.unwatch(self._account.database)
+        with contextlib.suppress(ConnbenchError):
+            self.stage.prepared.sampler.unwatch(self._account.database)
         # The server goes with the run, and with it a database that could not be dropped.
-        with self.stage.prepared.lock, contextlib.suppress(ConnbenchError):
-            self.stage.prepared.database.drop(self._account)
+        with contextlib.suppress(ConnbenchError), self.stage.prepared.asking("to drop a copy") as database:
+            database.drop(self._account)
 
 
 class _Watch:

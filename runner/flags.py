@@ -1,5 +1,6 @@
 """Rules, fixed beforehand, by which an attempt is invalid or carries a flag."""
 
+import math
 from collections.abc import Sequence
 
 from runner.evidence import Aftermath, Evidence
@@ -11,6 +12,11 @@ GENERATOR_CPU = 0.90
 STEAL = 0.02
 # Share of samples that came more than half a period late.
 SAMPLER_LATE = 0.05
+# A warm app may grow a little while it is counted. Both have to be passed in the second half of the count, by which
+# time everything has been imported and every worker has answered: a share of what it took, and bytes.
+GROWTH, GROWTH_BYTES = 0.25, 32 * 1024 * 1024
+# A memory reading every half second: fewer do not show a half.
+GROWTH_READINGS = 4
 # The busiest worker against an even share, where clients are not pinned to workers by chance alone.
 SKEW = 2.0
 
@@ -46,7 +52,13 @@ def judge(agreement: Agreement, evidence: Evidence, aftermath: Aftermath) -> Ver
 
 def raise_flags(evidence: Evidence, workers: Sequence[WorkerShare], sampler: SamplerQuality) -> list[Flag]:
     """What a reader should know of an attempt that stands all the same."""
-    return [*_load_flags(evidence), *_host_flags(evidence), *_worker_flags(evidence, workers), *_sampler_flags(sampler)]
+    return [
+        *_load_flags(evidence),
+        *_host_flags(evidence),
+        *_memory_flags(evidence),
+        *_worker_flags(evidence, workers),
+        *_sampler_flags(sampler),
+    ]
 
 
 def _load_flags(evidence: Evidence) -> list[Flag]:
@@ -93,6 +105,18 @@ def _host_flags(evidence: Evidence) -> list[Flag]:
         text = f"{dropped}; {retransmits:.0f} SYNs were sent again"
         flags.append(Flag(code="listen-overflow", text=text))
     return flags
+
+
+def _memory_flags(evidence: Evidence) -> list[Flag]:
+    """An app that still grows when it is warm leaks, or fills a cache."""
+    seen = [memory for _, name, _, memory in evidence.host_rows if name == "app" and not math.isnan(memory)]
+    if len(seen) < GROWTH_READINGS:
+        return []
+    middle, last = seen[len(seen) // 2], seen[-1]
+    if last - middle < max(GROWTH * middle, GROWTH_BYTES):
+        return []
+    text = f"the app's memory grew from {middle / 1e6:.0f} to {last / 1e6:.0f} MB in the second half of the count"
+    return [Flag(code="memory-grows", text=text)]
 
 
 def _worker_flags(evidence: Evidence, workers: Sequence[WorkerShare]) -> list[Flag]:

@@ -1,12 +1,15 @@
 """What a run needs before its first group: a database server with the app's own schema and data in it."""
 
+import itertools
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner import waiting
+from runner.asking import asking
+from runner.errors import StackError
 from runner.provision.native import Command, NativeProvider, run_command
 from runner.provision.service import Address
 from runner.sampling.database import DatabaseSampler
@@ -41,7 +44,25 @@ class Prepared:
     #: What the server takes with no stack on it.
     memory_bytes: int
     #: The harness's own database connection serves one thread at a time.
-    lock: threading.Lock
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def asking(self, what: str) -> Iterator[Database]:
+        """The database, for this thread alone; see `runner.asking`."""
+        with self.lock, asking(self.database, what):
+            yield self.database
+
+    @property
+    def lost(self) -> bool:
+        """Whether the server is of no more use."""
+        if not self.database.service.alive():
+            return True
+        try:
+            with self.asking("whether it is still there"):
+                self.database.ping()
+        except StackError:
+            return True
+        return False
 
 
 def prepare_database(
@@ -71,12 +92,27 @@ def prepare_database(
     sampler = DatabaseSampler(database, provider, samples_per_second, logs / f"{name}-samples.raw")
     closing.callback(sampler.stop)
     memory = database.service.usage().memory_bytes
-    return Prepared(name, database, address, distance, sampler, templates, memory, threading.Lock())
+    return Prepared(name, database, address, distance, sampler, templates, memory)
+
+
+def with_sampler(
+    prepared: Prepared, provider: NativeProvider, logs: Path, samples_per_second: float, closing: ExitStack
+) -> Prepared:
+    """The same database under a new sampler, where the old one has ended by itself; otherwise as it is."""
+    if prepared.sampler.alive:
+        return prepared
+    prepared.sampler.stop()
+    number = next(n for n in itertools.count(2) if not (logs / f"{prepared.name}-samples-{n}.raw").exists())
+    path = logs / f"{prepared.name}-samples-{number}.raw"
+    sampler = DatabaseSampler(prepared.database, provider, samples_per_second, path)
+    closing.callback(sampler.stop)
+    return replace(prepared, sampler=sampler)
 
 
 def _make_template(name: str, database: Database, app: App, environment: AppEnvironment) -> Template:
     """Runs the app's own set-up commands once."""
-    account = database.create_empty(name)
+    with asking(database, "a database for the template"):
+        account = database.create_empty(name)
     settings = django_database(database.spec, ConnectionSpec(), account, database.service.address)
     process = Process.of(database.spec, ConnectionSpec())
     overlay = make_overlay(app, settings, database.service.address.host, process=process)
@@ -85,6 +121,8 @@ def _make_template(name: str, database: Database, app: App, environment: AppEnvi
         command = Command([str(python), "manage.py", *arguments], overlay.env, app.folder)
         what = f"manage.py {' '.join(arguments)} on {database.product}"
         run_command(command, limit=waiting.TEMPLATE_COMMAND, what=what)
-    rows = {audit.table: database.count_rows(account, audit.table) for audit in app.description.audits}
-    database.freeze(account)
+    with asking(database, "the template's rows"):
+        rows = {audit.table: database.count_rows(account, audit.table) for audit in app.description.audits}
+    with asking(database, "to keep the template"):
+        database.freeze(account)
     return Template(account, rows)

@@ -4,6 +4,7 @@ import requests
 
 from runner import waiting
 from runner.errors import PortLost, StackError
+from runner.provision.native import log_cause
 from runner.provision.service import Address, Service
 from runner.stacks.app import App, Check
 from runner.stacks.servers.base import PROBE_QUERY
@@ -19,7 +20,8 @@ def wait_until_ready(service: Service, app: App, token: str) -> None:
     def probe() -> bool | None:
         nonlocal last
         if not service.alive():
-            raise StackError(f"{service.name} ended while starting; its log ends:\n{service.log_tail()}")
+            cause = log_cause(service.log_path)
+            raise StackError(f"{service.name} ended while starting{cause}; its log ends:\n{service.log_tail()}")
         try:
             # Each try on a connection of its own: a server that is starting may keep none.
             with _client() as client:

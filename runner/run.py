@@ -16,7 +16,7 @@ from runner.group import run_group
 from runner.interrupts import terminate_like_interrupt
 from runner.matrix.cells import Cell
 from runner.plan import Plan, PlannedGroup
-from runner.preparation import Prepared, prepare_database
+from runner.preparation import Prepared, prepare_database, with_sampler
 from runner.progress import Reporter, TimeBook
 from runner.provision.native import NativeProvider
 from runner.results.schema import AttemptRecord, DatabaseRecord, DistanceRecord, RunEnd, Verdict
@@ -51,6 +51,8 @@ class Run:
         self._begun = time.monotonic()
         self._databases: list[DatabaseRecord] = []
         self._breaker = Breaker()
+        #: Database servers that were started in the place of a lost one.
+        self._anew = 0
         self._logs = _fresh(folder.path / "logs")
 
     def execute(self, enough: Callable[[int], bool] = lambda _: False) -> RunEnd:
@@ -100,6 +102,7 @@ class Run:
                 prepared = self._prepare_all(provider, stack)
             for block, groups in itertools.groupby(self._plan.groups, key=lambda group: group.block):
                 for group in groups:
+                    self._restore(group, prepared, provider, stack)
                     stages = self._stages(group, prepared, provider, host_sampler)
                     if isinstance(stages, ConnbenchError):
                         self._give_up(group, stages)
@@ -109,6 +112,33 @@ class Run:
                         return
                 if enough(block):
                     break
+
+    def _restore(
+        self,
+        group: PlannedGroup,
+        prepared: dict[str, Prepared | ConnbenchError],
+        provider: NativeProvider,
+        closing: ExitStack,
+    ) -> None:
+        """What the groups before have cost its databases: a server that was lost is started anew, so is a sampler."""
+        for key in {group.database_of(planned.cell): None for planned in group.attempts}:
+            found = prepared[key]
+            if isinstance(found, ConnbenchError):
+                continue
+            with self._time_book.spent("set-up"):
+                try:
+                    if found.lost:
+                        self._reporter.line(f"{key}: the database server was lost; starting another")
+                        found.database.service.stop()
+                        self._anew += 1
+                        prepared[key] = self._prepare(
+                            f"{key}.again{self._anew}", self._cells_by_database()[key], provider, closing
+                        )
+                    else:
+                        rate = self._plan.sampling.database
+                        prepared[key] = with_sampler(found, provider, self._logs, rate, closing)
+                except ConnbenchError as error:
+                    prepared[key] = error
 
     def _stages(
         self,
@@ -139,10 +169,7 @@ class Run:
 
     def _prepare_all(self, provider: NativeProvider, stack: ExitStack) -> dict[str, Prepared | ConnbenchError]:
         """Every database that the plan needs, started side by side; one that fails takes its own groups with it."""
-        cells: dict[str, list[Cell]] = {}
-        for group in self._plan.groups:
-            for planned in group.attempts:
-                cells.setdefault(group.database_of(planned.cell), []).append(self._plan.cells[planned.cell])
+        cells = self._cells_by_database()
 
         def prepare(name: str) -> Prepared | ConnbenchError:
             try:
@@ -158,6 +185,13 @@ class Run:
                 # What the helpers wait for goes, and they with it.
                 provider.close()
                 raise
+
+    def _cells_by_database(self) -> dict[str, list[Cell]]:
+        cells: dict[str, list[Cell]] = {}
+        for group in self._plan.groups:
+            for planned in group.attempts:
+                cells.setdefault(group.database_of(planned.cell), []).append(self._plan.cells[planned.cell])
+        return cells
 
     def _prepare(self, name: str, cells: Sequence[Cell], provider: NativeProvider, closing: ExitStack) -> Prepared:
         with writing(self._logs):

@@ -8,10 +8,14 @@ T = TypeVar("T")
 
 # Seconds. Generous for a loaded two-core machine; a limit that is reached means that something is wrong.
 DATABASE_START = 60.0
+# The longest that the harness asks of a database is a copy of the template.
+DATABASE_REPLY = 60.0
 APP_START = 30.0
 TEMPLATE_COMMAND = 120.0
 LOAD_START = 30.0
 LOAD_REPLY = 30.0
+# Requests in flight at the end of a stretch; less than LOAD_REPLY, and longer than any answer.
+LOAD_STOP = 20.0
 LOAD_LEAVE = 2.0
 STATISTICS_SETTLE = 5.0
 SAMPLER_REPLY = 10.0

@@ -73,7 +73,7 @@ def own_tmpdir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A TMPDIR with a state folder of its own, in which servers without rights can reach their data."""
     with tempfile.TemporaryDirectory(prefix="cb-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
-        folder.chmod(0o711)
+        folder.chmod(0o1777)
         monkeypatch.setenv("TMPDIR", made)
         monkeypatch.setattr(tempfile, "tempdir", made)
         monkeypatch.delenv("CONNBENCH_STATE", raising=False)

@@ -55,6 +55,22 @@ def test_counts_that_disagree_are_invalid_with_the_figures(spoilt: dict[str, Any
     assert words in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("readings", "grows"),
+    [
+        ([100, 180, 200, 200, 205, 210], False),  # a cold start
+        ([100, 180, 200, 220, 240, 270], False),  # a cache that fills
+        ([20, 20, 22, 24, 28, 40], False),  # too little to tell
+        ([100, 180, 200, 220, 260, 300], True),
+        ([100, 200, 300], False),  # too short to tell
+    ],
+)
+def test_memory_that_grows_when_all_is_warm(readings: Sequence[int], grows: bool) -> None:
+    rows = [(float(at), "app", 0.0, megabytes * 1e6) for at, megabytes in enumerate(readings)]
+    other = [(float(at), "database", 0.0, 1e9 * at) for at in range(6)] + [(9.0, "app", 0.0, float("nan"))]
+    assert ("memory-grows" in codes(evidence(host_rows=[*rows, *other]))) is grows
+
+
 def test_what_was_never_answered_may_have_arrived_or_not() -> None:
     for arrived in (0, 1, 2):
         counts = agreement(unanswered=2, server_log=100 + arrived, audits={"orders_order": (10, 10 + arrived)})

@@ -79,7 +79,13 @@ class FakeDatabase:
         self.world, self.spec = world, spec
         self.product = f"{spec.engine} 1.0"
         self.applied_settings = {"max_connections": "10"}
-        self.service = SimpleNamespace(address=Address("127.0.0.1", 15001), usage=lambda: Usage(0.0, 12345))
+        self.driver_errors: tuple[type[Exception], ...] = ()
+        self.service = SimpleNamespace(
+            address=Address("127.0.0.1", 15001), usage=lambda: Usage(0.0, 12345), alive=lambda: True, stop=lambda: None
+        )
+
+    def ping(self) -> None:
+        pass
 
     def start(self, provider: NativeProvider, name: str, log_folder: Path) -> None:
         assert log_folder.is_dir()
@@ -101,6 +107,8 @@ class FakeDatabase:
 
 
 class FakeSampler:
+    alive = True
+
     def __init__(self, database: FakeDatabase, *_: object) -> None:
         self._database = database
         database.world.note(database.spec.engine, "sampler")

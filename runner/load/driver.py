@@ -33,8 +33,6 @@ from runner.load.leaving import leave_between_requests
 from runner.load.recorder import Recorder
 from runner.load.user import Batches, BenchmarkUser
 
-# How long requests in flight at the end of a stretch may take before they are cut off; longer than any answer.
-STOP_TIMEOUT = 20.0
 # Half a second is long enough to hold some hundred requests and short enough to see the rate climb.
 BIN_SECONDS = 0.5
 # For its debug log Locust looks up who stops it, through every module's source: 10 to 20 ms in which no answer to a
@@ -71,8 +69,17 @@ class Stretch:
 
 class Driver:
     def __init__(
-        self, channel: TextIO, *, locustfile: str, host: str, keep_alive: bool, record: str, model: str
+        self,
+        channel: TextIO,
+        *,
+        locustfile: str,
+        host: str,
+        keep_alive: bool,
+        record: str,
+        model: str,
+        stop_timeout: float,
     ) -> None:
+        """`stop_timeout`: seconds that requests in flight at the end of a stretch may take before they are cut off."""
         self._channel = channel
         logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
         self.recorder = Recorder(Path(record))
@@ -83,7 +90,7 @@ class Driver:
             _set_keep_alive(user_class, keep_alive)
             leave_between_requests(user_class)
         self.followers = Followers(user_classes.values()) if model == "open" else None
-        self.environment = Environment(user_classes=list(user_classes.values()), host=host, stop_timeout=STOP_TIMEOUT)
+        self.environment = Environment(user_classes=list(user_classes.values()), host=host, stop_timeout=stop_timeout)
         events = self.environment.events
         events.request.add_listener(self.recorder.on_request)  # type: ignore[no-untyped-call]
         events.user_error.add_listener(self._on_user_error)  # type: ignore[no-untyped-call]

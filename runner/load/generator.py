@@ -82,7 +82,7 @@ class LoadGenerator:
         """Loads the profile; returns when every process could send its first request."""
         profile = {"locustfile": str(locustfile), "host": f"http://{host}", "keep_alive": keep_alive, "model": model}
         for driver in self._drivers:
-            driver.tell({**profile, "record": str(driver.record)})
+            driver.tell({**profile, "record": str(driver.record), "stop_timeout": waiting.LOAD_STOP})
         ready = [driver.hear(waiting.LOAD_START) for driver in self._drivers]
         if [reply["pid"] for reply in ready] != [service.pid for service in self.services]:
             raise StackError(f"the load generator should be {len(self._drivers)} processes; these answered: {ready}")

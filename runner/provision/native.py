@@ -9,6 +9,7 @@ import contextlib
 import os
 import pwd
 import random
+import re
 import shutil
 import signal
 import socket
@@ -372,6 +373,16 @@ def log_tail(path: Path, lines: int = 20) -> str:
             return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
     except FileNotFoundError:
         return "(no log)"
+
+
+# As Python ends a traceback: the exception's name at the beginning of a line.
+_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Configured|NotFound|Timeout)\b.*", re.MULTILINE)
+
+
+def log_cause(path: Path) -> str:
+    """` (ImportError: …)`: the last exception in a log's end, or nothing where there is none."""
+    found = _EXCEPTION.findall(log_tail(path, 200))
+    return f" ({found[-1].strip()})" if found else ""
 
 
 def _start_guard(journal: Path) -> "subprocess.Popen[bytes]":

@@ -34,6 +34,7 @@ class Flag(Strict):
         "worker-idle",
         "worker-skew",
         "not-steady",
+        "memory-grows",
         "peak-in-doubt",
         "load-script-error",
         "nothing-held",

@@ -59,6 +59,10 @@ class DatabaseSampler:
             self._end()
             raise
 
+    @property
+    def alive(self) -> bool:
+        return self._service.alive()
+
     def watch(self, account: str) -> None:
         """From now on each look writes a row for the account (its database's name)."""
         with self._lock:

@@ -160,8 +160,10 @@ class Database(ABC):
     """
 
     service: Service
-    product: str
+    product: str = "the database server"
     applied_settings: Mapping[str, str]
+    #: What the driver raises when the server fails it.
+    driver_errors: tuple[type[Exception], ...] = ()
 
     def __init__(self, spec: DatabaseSpec) -> None:
         self.spec = spec
@@ -230,6 +232,14 @@ class Database(ABC):
     @abstractmethod
     def time_statements(self, account: Account, address: Address, number: int) -> list[float]:
         """Seconds of `SELECT 1`, so many times on one session of the account's that was opened through `address`."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Asks over the harness's own connection whether the server is there; one of `driver_errors` if it is not."""
+
+    @abstractmethod
+    def is_cut(self, error: Exception) -> bool:
+        """Whether one of `driver_errors` says that the harness's own connection is gone: no other is made."""
 
     @abstractmethod
     def monitor_arguments(self) -> Mapping[str, Any]:

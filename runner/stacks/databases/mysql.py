@@ -89,6 +89,7 @@ class MySQL(Database):
     """See `runner.stacks.databases.base.Database`."""
 
     service: NativeService
+    driver_errors = (MySQLdb.Error,)
 
     def __init__(self, spec: DatabaseSpec) -> None:
         super().__init__(spec)
@@ -341,6 +342,12 @@ class MySQL(Database):
         with closing(MySQLdb.connect(host=address.host, port=address.port, connect_timeout=5, **names)) as session:
             return [waiting.seconds_of(lambda: rows(session.cursor(), "SELECT 1")) for _ in range(number)]
 
+    def ping(self) -> None:
+        self._rows("SELECT 1")
+
+    def is_cut(self, error: Exception) -> bool:
+        return bool(error.args) and error.args[0] in _CUT
+
     def monitor_arguments(self) -> Mapping[str, Any]:
         return {"socket": str(self._socket), "password": self._password}
 
@@ -353,6 +360,8 @@ class MySQL(Database):
         return rows(self._cursor, query, *args)
 
 
+# The client's CR_SERVER_GONE_ERROR and CR_SERVER_LOST, and what the driver says of a connection that it closed.
+_CUT = (2006, 2013)
 _CONNECTIONS, _MOST_USED = "Connections", "Max_used_connections"
 _ABORTED, _AT_LIMIT = _FLUSHED = ("Aborted_connects", "Connection_errors_max_connections")
 _USERSTAT = """

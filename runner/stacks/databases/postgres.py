@@ -102,6 +102,7 @@ class Postgres(Database):
     """See `runner.stacks.databases.base.Database`."""
 
     service: NativeService
+    driver_errors = (psycopg.Error,)
 
     def __init__(self, spec: DatabaseSpec) -> None:
         super().__init__(spec)
@@ -295,6 +296,12 @@ class Postgres(Database):
     def time_statements(self, account: Account, address: Address, number: int) -> list[float]:
         with connect(address, account.database, account.user, account.password) as session:
             return [waiting.seconds_of(lambda: session.execute("SELECT 1").fetchall()) for _ in range(number)]
+
+    def ping(self) -> None:
+        self._admin.execute("SELECT 1")
+
+    def is_cut(self, error: Exception) -> bool:
+        return isinstance(error, psycopg.OperationalError) and self._admin.closed
 
     def monitor_arguments(self) -> Mapping[str, Any]:
         address = self.service.address

@@ -1,0 +1,151 @@
+"""Runs into which a fault is put at a named moment: real servers, and limits short enough to wait for."""
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from runner import waiting
+from runner.matrix.expansion import expand
+from runner.plan import Plan, make_plan
+from runner.provision.native import NativeProvider
+from runner.results.schema import AttemptRecord, RunEnd
+from runner.results.store import RunFolder
+from runner.run import Run
+from runner.stacks.app import App, load_app
+from runner.stacks.environment import build_environment
+from runner.stacks.servers.base import PROBE_QUERY
+from tests.matrix.examples import make_matrix
+
+#: Wrapped around the shop's application: `requests` counts those of the load, not the harness's own.
+WRAPPED = """
+import itertools, os, signal, time
+from runner_probe import PROBE
+from shop.wsgi import application as shop
+requests, hoard, begun = itertools.count(1), [], time.monotonic()
+def application(environ, start_response):
+    probe = PROBE in environ["QUERY_STRING"]
+    number = 0 if probe else next(requests)
+    {fault}
+    return shop(environ, start_response)
+"""
+FAULTS = {
+    "raises": "import no_such_module",
+    "answers 500": (
+        "inner = start_response\n"
+        "    def start_response(status, *more): return inner('500 Internal Server Error', *more)"
+    ),
+    "never answers": "time.sleep(600)",
+    "hangs under load": "if number > 20: time.sleep(600)",
+    "dies under load": "if number > 20: os.kill(os.getppid(), signal.SIGKILL)",
+    # By the clock, so that it is the same on a slow machine: 30 MB a second in each worker.
+    "leaks": "while len(hoard) < 30 * (time.monotonic() - begun): hoard.append(bytearray(os.urandom(1024) * 1024))",
+}
+
+
+def faulty_app(fault: str, folder: Path) -> App:
+    """A copy of the shop that has one fault."""
+    shop = load_app("shop")
+    copy = folder / fault.replace(" ", "-")
+    shutil.copytree(shop.folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "runner_probe.py").write_text(f"PROBE = {PROBE_QUERY!r}\n")
+    source = FAULTS[fault] if fault == "raises" else WRAPPED.format(fault=FAULTS[fault])
+    (copy / "faulty.py").write_text(source)
+    return App(fault, copy, shop.description.model_copy(update={"wsgi": "faulty:application"}))
+
+
+class Injector:
+    """A reporter that does something when a cell reaches a phase for the first time, `delay` seconds into it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.actions: dict[tuple[str, str], tuple[float, Callable[[], object]]] = {}
+        self.timers: list[threading.Timer] = []
+
+    def at(self, cell: str, phase: str, action: Callable[[], object], delay: float = 0.3) -> None:
+        self.actions[cell, phase] = (delay, action)
+
+    def phase(self, cell: str, phase: str) -> None:
+        if found := self.actions.pop((cell, phase), None):
+            timer = threading.Timer(*found)
+            timer.start()
+            self.timers.append(timer)
+
+    def advance(self, seconds: float) -> None:
+        pass
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def join(self) -> None:
+        for timer in self.timers:
+            timer.join()
+
+
+class Laboratory:
+    """Runs a plan in this process and hands back its records by cell and block."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.injector = Injector()
+        self.providers: list[NativeProvider] = []
+        self.apps: dict[str, App] = {}
+        for limit, seconds in SHORT.items():
+            monkeypatch.setattr(waiting, limit, seconds)
+
+    def plan(self, connections: Mapping[str, Any], *, blocks: int = 1, count: str = "1s", **database: Any) -> Plan:
+        """PostgreSQL (or what `database` says) under gunicorn's sync workers, a cell for each of the connections."""
+        spec = {"engine": "postgres", **database}
+        matrix = make_matrix(
+            {"database": ["db"], "server": ["sync"], "connection": list(connections)},
+            databases={"db": spec},
+            servers={"sync": {"kind": "gunicorn", "worker_class": "sync", "workers": 2}},
+            connections=dict(connections),
+            load={
+                "profile": "read",
+                "users": 4,
+                "count": count,
+                "idle": "100ms",
+                "windows": 1,
+                "window": "300ms",
+            },
+        )
+        return make_plan(expand(matrix), matrix, seed=1, blocks=blocks)
+
+    def run(self, plan: Plan, *, in_order: bool = True) -> tuple[dict[tuple[str, int], AttemptRecord], RunEnd]:
+        """Runs it; with `in_order` the cells of each group come as the matrix lists them."""
+        if in_order:
+            order = list(plan.cells)
+            groups = tuple(
+                replace(group, attempts=tuple(sorted(group.attempts, key=lambda one: order.index(one.cell))))
+                for group in plan.groups
+            )
+            plan = replace(plan, groups=groups)
+        environments = {
+            name: build_environment(name) for name in sorted({cell.environment for cell in plan.cells.values()})
+        }
+        apps = {cell: self.apps.get(cell, load_app("shop")) for cell in plan.cells}
+        folder = RunFolder(self.folder)
+        try:
+            end = Run(plan, apps, environments, folder, self.injector, self._provider).execute()
+        finally:
+            self.injector.join()
+        return {(record.cell, record.block): record for _, record in folder.attempts()}, end
+
+    def _provider(self) -> NativeProvider:
+        self.providers.append(NativeProvider())
+        return self.providers[-1]
+
+    def service(self, name: str) -> psutil.Process:
+        """The first process of the newest service whose name begins so."""
+        found = [one for one in self.providers[-1]._services if one.name.startswith(name)]
+        return psutil.Process(found[-1].pid)
+
+
+#: What a healthy stack stays far below even on a loaded machine, and what a test can wait for.
+SHORT = {"APP_START": 12.0, "HTTP_PROBE": 2.0, "LOAD_STOP": 3.0, "LOAD_REPLY": 12.0, "DATABASE_REPLY": 6.0}

@@ -1,0 +1,283 @@
+"""Whatever breaks inside an attempt: the right verdict, the cause in words, in bounded time, and the run goes on.
+
+Real apps, databases and generators are broken, ended and suspended here; limits are shortened to be waited for.
+"""
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from runner import waiting
+from runner.errors import ResultsUnwritable
+from runner.results import store
+from runner.results.schema import AttemptRecord, RunEnd
+from tests.breakage import Laboratory, faulty_app
+from tests.counting import injected
+from tests.processes import left_in, own_tmpdir
+
+pytestmark = pytest.mark.server
+
+Records = dict[tuple[str, int], AttemptRecord]
+AGE = {"conn_max_age": 0}
+
+
+@pytest.fixture(autouse=True)
+def tmpdir_of_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Nothing is ever left in it."""
+    with own_tmpdir(monkeypatch) as folder:
+        yield folder
+        gone = waiting.wait_for(lambda: not left_in(folder) or None, 30)
+        assert gone, left_in(folder)
+        assert list(folder.glob("connbench-*")) == []
+
+
+@pytest.fixture
+def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laboratory:
+    return Laboratory(tmp_path, monkeypatch)
+
+
+def verdict(records: Records, cell: str, block: int = 1) -> str:
+    found = records[f"db-sync-{cell}", block].verdict
+    return f"{found.status}: {found.reason}"
+
+
+def assert_ok(records: Records, cell: str, block: int = 1) -> None:
+    assert verdict(records, cell, block) == "ok: "
+
+
+# --- the app ---
+
+
+def test_apps_that_do_not_come_up(laboratory: Laboratory, tmp_path: Path) -> None:
+    """They fail for different reasons, so that the run goes on to the good one."""
+    faults = {"raises": "No module named 'no_such_module'", "answers-500": "answered 500", "never-answers": "not ready"}
+    for fault in faults:
+        app = faulty_app(fault.replace("-", " "), tmp_path / "apps")
+        laboratory.apps[f"db-sync-{fault}"] = app
+    began = time.monotonic()
+    with injected("the app does not start"), injected("the app answers 500"), injected("the app never answers"):
+        records, end = laboratory.run(laboratory.plan({**dict.fromkeys(faults, AGE), "good": AGE}))
+        assert end.status == "finished"
+        for fault, words in faults.items():
+            assert verdict(records, fault).startswith("failed: app of db-sync-")
+            assert words in verdict(records, fault)
+            assert "its log ends:" in verdict(records, fault)
+        assert_ok(records, "good")
+    assert time.monotonic() - began < 120
+
+
+def test_apps_that_break_under_load(laboratory: Laboratory, tmp_path: Path) -> None:
+    faults = {"dies-under-load": "the app server ended under load", "hangs-under-load": "the app hangs"}
+    for fault in (*faults, "leaks"):
+        app = faulty_app(fault.replace("-", " "), tmp_path / "apps")
+        laboratory.apps[f"db-sync-{fault}"] = app
+    names = ["dies-under-load", "leaks", "hangs-under-load", "good"]
+    with injected("the app dies under load"), injected("the app hangs under load"), injected("the app leaks memory"):
+        records, end = laboratory.run(laboratory.plan(dict.fromkeys(names, AGE), count="3s"))
+        assert end.status == "finished"
+        for fault, words in faults.items():
+            assert verdict(records, fault).startswith("failed:")
+            assert words in verdict(records, fault)
+            assert "its log ends:" in verdict(records, fault)
+        assert_ok(records, "good")
+        assert_ok(records, "leaks")
+        assert "memory-grows" in [flag.code for flag in records["db-sync-leaks", 1].flags]
+        assert "memory-grows" not in [flag.code for flag in records["db-sync-good", 1].flags]
+
+
+def test_three_in_a_row_that_fail_alike_stop_the_run(laboratory: Laboratory, tmp_path: Path) -> None:
+    app = faulty_app("raises", tmp_path / "apps")
+    plan = laboratory.plan(dict.fromkeys(("one", "two", "three", "four"), AGE), blocks=3)
+    laboratory.apps = dict.fromkeys(plan.cells, app)
+    with injected("three cells in a row fail alike"):
+        records, end = laboratory.run(plan)
+        assert end.status == "stopped"
+        assert "3 in a row failed alike (db-sync-one, db-sync-two, db-sync-three)" in end.finding
+        assert "no_such_module" in end.finding
+        assert {block for _, block in records} == {1}
+        assert "the run was stopped" in verdict(records, "four")
+        assert [records[f"db-sync-{name}", 1].cut_off for name in ("three", "four")] == [False, True]
+
+
+# --- the database ---
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
+def suspend_all(process: psutil.Process) -> None:
+    for one in family(process):
+        one.suspend()
+
+
+def cut_all_sessions(laboratory: Laboratory) -> Callable[[], object]:
+    """The server goes on, and throws everybody out."""
+
+    def cut() -> None:
+        for one in laboratory.service("db").children():
+            if "connbench" in " ".join(one.cmdline()):
+                one.send_signal(signal.SIGTERM)
+
+    return cut
+
+
+DATABASE_FAULTS: list[tuple[str, str, Callable[[Laboratory], Callable[[], object]], str]] = [
+    ("postgres", "dies", lambda lab: lambda: lab.service("db").kill(), "has ended"),
+    ("mysql", "dies", lambda lab: lambda: lab.service("db").kill(), "has ended"),
+    ("postgres", "hangs", lambda lab: lambda: suspend_all(lab.service("db")), "did not answer within"),
+    ("postgres", "refuses the harness", cut_all_sessions, "has cut us off"),
+]
+
+
+@pytest.mark.parametrize(
+    ("engine", "fault", "action", "words"),
+    DATABASE_FAULTS,
+    ids=[f"{engine} {fault}" for engine, fault, *_ in DATABASE_FAULTS],
+)
+def test_a_database_that_breaks_under_load(
+    laboratory: Laboratory,
+    engine: str,
+    fault: str,
+    action: Callable[[Laboratory], Callable[[], object]],
+    words: str,
+) -> None:
+    """Its block's cells are lost with it; the next block has another server."""
+    plan = laboratory.plan({"one": AGE}, blocks=2, count="1500ms", engine=engine)
+    laboratory.injector.at("db-sync-one", "count", action(laboratory))
+    with injected(f"the database {fault}", engine):
+        records, end = laboratory.run(plan)
+        assert end.status == "finished"
+        assert verdict(records, "one", 1).startswith("failed:")
+        assert words in verdict(records, "one", 1)
+        assert "its log ends:" in verdict(records, "one", 1)
+        assert_ok(records, "one", 2)
+        assert any("starting another" in line for line in laboratory.injector.lines)
+
+
+def test_a_database_that_does_not_start_takes_its_own_cells_alone(laboratory: Laboratory) -> None:
+    plan = laboratory.plan({"one": AGE}, settings={"work_mem": "plenty"})
+    with injected("the database does not start"):
+        records, end = laboratory.run(plan)
+        assert end.status == "finished"
+        assert "work_mem" in verdict(records, "one")
+
+
+# --- the load generator and the samplers ---
+
+
+def test_helpers_that_break(laboratory: Laboratory) -> None:
+    """Each costs its own attempt; the next block has new ones."""
+    plan = laboratory.plan({"dies": AGE, "stalls": AGE, "good": AGE, "unseen": AGE}, blocks=2, count="1500ms")
+    at = laboratory.injector.at
+    at("db-sync-dies", "count", lambda: laboratory.service("load generator (db-sync-dies)").kill())
+    at("db-sync-stalls", "count", lambda: laboratory.service("load generator (db-sync-stalls)").suspend())
+    at("db-sync-unseen", "count", lambda: laboratory.service("sampler").kill())
+    with injected("Locust dies"), injected("Locust stalls"), injected("the database sampler is cut off"):
+        records, end = laboratory.run(plan)
+        assert end.status == "finished"
+        assert "the load generator ended by itself" in verdict(records, "dies")
+        assert "the load generator did not answer within" in verdict(records, "stalls")
+        assert "the database sampler" in verdict(records, "unseen")
+        for cell in ("dies", "stalls", "good", "unseen"):
+            assert_ok(records, cell, 2)
+
+
+def test_a_clock_that_jumps(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is measured by the wall clock: it runs backwards here, a day each time it is read."""
+    real, days = datetime.now(UTC), iter(range(1, 10**6))
+
+    def now(zone: Any = None) -> datetime:
+        return real - timedelta(days=next(days))
+
+    monkeypatch.setattr(store, "datetime", SimpleNamespace(now=now))
+    monkeypatch.setattr(time, "time", lambda: now().timestamp())
+    with injected("the clock jumps"):
+        records, end = laboratory.run(laboratory.plan({"one": AGE}))
+        assert_ok(records, "one")
+        record = records["db-sync-one", 1]
+        assert all(phase.seconds >= 0 for phase in record.phases)
+        assert 0 < end.wall_seconds < 240
+        assert datetime.fromisoformat(end.finished_at) < datetime.fromisoformat(record.started_at)
+
+
+# --- disks ---
+
+
+@pytest.fixture
+def small_disk(tmpdir_of_runs: Path) -> Iterator[Callable[[int], Path]]:
+    """A file system of so many megabytes in memory."""
+    mounted: list[Path] = []
+
+    def mount(megabytes: int) -> Path:
+        path = tmpdir_of_runs / f"disk-{len(mounted)}"
+        path.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=711", "connbench-test", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no small disk can be mounted here, so a full one is NOT tested: {done.stderr.strip()}")
+        mounted.append(path)
+        return path
+
+    yield mount
+    for path in mounted:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_database_whose_disk_is_full(
+    laboratory: Laboratory, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for the server and its template, and then somebody fills the disk."""
+    disk = small_disk(400)
+    monkeypatch.setenv("TMPDIR", str(disk))
+    monkeypatch.setattr("tempfile.tempdir", str(disk))
+    plan = laboratory.plan({"one": AGE, "two": AGE})
+    filler = disk / "filler"
+
+    def fill() -> None:
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 1_000_000)
+            except OSError:
+                pass
+
+    laboratory.injector.at("db-sync-one", "idle", fill, delay=0.0)
+    with injected("the database's disk is full"):
+        records, _ = laboratory.run(plan)
+        filler.unlink()
+        # Whichever file it was that PostgreSQL could not write first.
+        assert re.search("No space left on device|could not (write|extend|create)", verdict(records, "two"))
+
+
+def test_results_whose_disk_is_full(laboratory: Laboratory, small_disk: Callable[[int], Path]) -> None:
+    """The run ends in words; what is finished is whole, and half an attempt is not seen."""
+    laboratory.folder = small_disk(3)
+    plan = laboratory.plan({"one": AGE}, blocks=2)
+
+    def fill() -> None:
+        with (laboratory.folder / "filler").open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 4096)
+            except OSError:
+                pass
+
+    laboratory.injector.at("db-sync-one", "idle", fill, delay=0.0)
+    with injected("the results' disk is full"):
+        with pytest.raises(ResultsUnwritable, match=r"No space left on device.*connbench resume") as caught:
+            laboratory.run(plan)
+        assert caught.value.exit_code == 3
+        (laboratory.folder / "filler").unlink()
+        assert store.RunFolder(laboratory.folder).attempts() == []
+        end: RunEnd | None = store.RunFolder(laboratory.folder).end()
+        assert end is None or end.status == "stopped"
