@@ -126,9 +126,8 @@ class Laboratory:
                 for group in plan.groups
             )
             plan = replace(plan, groups=groups)
-        environments = {
-            name: build_environment(name) for name in sorted({cell.environment for cell in plan.cells.values()})
-        }
+        recipes = {cell.environment for cell in plan.cells.values()}
+        environments = {recipe: build_environment(recipe) for recipe in recipes}
         apps = {cell: self.apps.get(cell, load_app("shop")) for cell in plan.cells}
         folder = RunFolder(self.folder)
         try:
