@@ -143,7 +143,7 @@ def _make(matrix: MatrixFile, axes: _Axes, values: dict[str, Any]) -> Cell | Ski
     phases = matrix.phases[load.phases] if load.phases else []
     if phases:
         load = load.model_copy(update={"windows": 0})
-    reason = why_impossible(Combination(database, server, connection, tuple(phases), pooler))
+    reason = why_impossible(Combination(database, server, connection, tuple(phases), pooler, versions.by_package))
     if reason is not None:
         return SkippedCell(cell_id, values, reason)
     return Cell(

@@ -293,7 +293,7 @@ def _with_pooler(prediction: Prediction, cell: Cell) -> Prediction:
 def _closed_when_idle(prediction: Prediction, cell: Cell) -> Prediction:
     """The prediction where the database closes connections that are idle for too long."""
     limit, seconds = cell.database.idle_limit, _seconds(cell)
-    if limit is None or limit > seconds:
+    if limit is None or limit > seconds or prediction.lingering_max == 0:
         return prediction
     gone = not cell.phases and cell.load.idle >= limit + IDLE_SLACK
     lived = 1 + math.ceil(seconds / limit)

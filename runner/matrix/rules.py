@@ -1,6 +1,7 @@
 """The rules by which a cell cannot exist. Each names what would happen, as tried on Django 5.2 and 6.1."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from runner.matrix.phases import PhaseSpec, faults
@@ -22,6 +23,8 @@ class Combination(NamedTuple):
     connection: ConnectionSpec
     phases: tuple[PhaseSpec, ...] = ()
     pooler: AnyPoolerSpec | None = None
+    #: Package to version where it is not the locked one.
+    versions: Mapping[str, str] = MappingProxyType({})
 
 
 def _pool_in_bad_company(combination: Combination) -> str | None:
@@ -36,7 +39,7 @@ def _tried_in_vain(combination: Combination, pool: PoolSpec) -> str | None:
     server = combination.server
     mode = "gevent" if server.cooperative else "one thread" if server.threads_per_process == 1 else "threads"
     environment = environment_with(_needed(combination)) or environment_with(pool.packages)
-    django = locked_version(environment or ENVIRONMENTS[0], "django")
+    django = combination.versions.get("django") or locked_version(environment or ENVIRONMENTS[0], "django")
     return why_not(pool.kind, combination.database.driver, mode, django)
 
 

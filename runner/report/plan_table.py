@@ -9,6 +9,7 @@ from runner.matrix.expansion import Expansion
 from runner.matrix.prediction import predict
 from runner.plan import Plan
 from runner.progress import clock
+from runner.report.wording import few
 
 
 def print_plan(expansion: Expansion, plan: Plan, console: Console) -> None:
@@ -18,8 +19,11 @@ def print_plan(expansion: Expansion, plan: Plan, console: Console) -> None:
         console.print(_cells(database, cells))
     if expansion.skipped:
         console.print("\n[bold]Skipped[/]")
+        reasons: dict[str, list[str]] = {}
         for skipped in expansion.skipped:
-            console.print(f"  {skipped.id}: {skipped.reason}", markup=False, highlight=False)
+            reasons.setdefault(skipped.reason, []).append(skipped.id)
+        for reason, names in reasons.items():
+            console.print(f"  {few(names)}: {reason}", markup=False, highlight=False)
     blocks = "1 block" if plan.blocks == 1 else f"{plan.blocks} blocks"
     about = clock(plan.estimated_seconds)
     if plan.adaptive:
