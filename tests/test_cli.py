@@ -289,7 +289,7 @@ def test_doctor(connbench: Connbench, monkeypatch: pytest.MonkeyPatch, found: in
 
 
 def test_an_interrupt_before_the_run_exits_130(connbench: Connbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(name: str, versions: object) -> None:
+    def interrupt(recipe: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(benching, "build_environment", interrupt)
