@@ -27,5 +27,19 @@ def sales_report(client: RecordedClient) -> None:
     client.get("/reports/sales/")
 
 
+def export_products(client: RecordedClient, rows: int) -> None:
+    client.get(f"/products/export/?rows={rows}", name="/products/export/")
+
+
+def read_rate(client: RecordedClient, version: int) -> None:
+    client.get(f"/rates/EUR/?version={version}")
+
+
+def change_rate(client: RecordedClient) -> int | None:
+    """The new version; None if the change failed."""
+    answer = client.post("/rates/EUR/")
+    return int(answer.json()["version"]) if answer.status == 200 else None
+
+
 def hold_connection(client: RecordedClient, milliseconds: int) -> None:
     client.get(f"/hold/?ms={milliseconds}", name="/hold/")

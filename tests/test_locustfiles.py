@@ -25,7 +25,11 @@ PROFILES = {
     "read": {"GET /products/", "GET /products/[id]/"},
     "write": {"POST /orders/"},
     "hold": {"GET /hold/"},
+    "stream": {"GET /products/export/"},
+    "cache": {"GET /rates/EUR/", "POST /rates/EUR/"},
 }
+#: Stale answers are what it is there to count, and two worker processes give some.
+FAILING = {"cache"}
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +71,8 @@ def finished(process: "subprocess.Popen[str]", log: Path) -> tuple[int, Any, str
 @pytest.mark.parametrize("profile", sorted(PROFILES))
 def test_it_runs_under_plain_locust_without_a_failure(runs: dict[str, tuple[int, Any, str]], profile: str) -> None:
     code, statistics, log = runs[profile]
-    assert code == 0, log
-    assert sum(row["num_failures"] for row in statistics) == 0, statistics
+    assert profile in FAILING or code == 0, log
+    assert profile in FAILING or sum(row["num_failures"] for row in statistics) == 0, statistics
     assert sum(row["num_requests"] for row in statistics) >= 10
     seen = {f"{row['method']} {row['name']}" for row in statistics}
     # A profile may be too short for its rarest request.
@@ -91,4 +95,5 @@ def test_audits_and_quiet_endpoints_are_named_as_the_profiles_name_them() -> Non
     sent = set().union(*PROFILES.values())
     shop = load_app("shop").description
     assert {audit.endpoint for audit in shop.audits} <= sent
-    assert not shop.endpoints_without_database & sent
+    # A read of the cache may ask the database or not; it is counted as one that does not.
+    assert shop.endpoints_without_database & sent == {"GET /rates/EUR/"}

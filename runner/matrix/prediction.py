@@ -19,8 +19,9 @@ from runner.stacks.servers.gunicorn import GunicornSpec
 
 # superuser_reserved_connections, PostgreSQL's default. MySQL's extra one comes on top of max_connections.
 RESERVED = {"postgres": 3}
-# The harness checks an app as one client before the load; where every client has its own connection, it leaves one.
-CHECKING_CLIENTS = 1
+# The harness checks an app as one client before the load; where every client has its own connection, it leaves one. A
+# streamed answer of unknown length may end its client connection (runserver's does), so that it leaves another.
+CHECKING_CLIENTS = 2
 
 # Requests in flight when the load stops are counted on one side only: one in a hundred, at the least two.
 OPENED_TOLERANCE = 0.01

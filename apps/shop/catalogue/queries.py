@@ -1,5 +1,7 @@
 """The reads behind the catalogue's pages."""
 
+from decimal import Decimal
+
 from django.db.models import QuerySet
 
 from catalogue.models import Category, Product, Review
@@ -21,6 +23,11 @@ def product_ids(category: Category | None) -> QuerySet[Product, int]:
 def full_products() -> QuerySet[Product]:
     """Products with the category and the supplier that are shown with them."""
     return Product.objects.select_related("category", "supplier").order_by("pk")
+
+
+def exported_products(most: int) -> QuerySet[Product, tuple[int, str, Decimal]]:
+    """What the export has of each product, one row at a time from the database."""
+    return Product.objects.order_by("pk").values_list("pk", "name", "price")[:most]
 
 
 def related_products(product: Product) -> QuerySet[Product]:

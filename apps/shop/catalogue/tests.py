@@ -1,3 +1,4 @@
+import json
 from decimal import Decimal
 
 from django.db import IntegrityError, transaction
@@ -13,6 +14,29 @@ class CatalogueTestCase(TestCase):
     @classmethod
     def setUpTestData(cls) -> None:
         fill(Sizes(products=65, customers=10, orders=1), seed=3)
+
+
+class ProductExportTests(CatalogueTestCase):
+    def lines(self, query: str = "") -> list[dict[str, str]]:
+        response = self.client.get(f"/products/export/{query}")
+        self.assertEqual((response.status_code, response["Content-Type"]), (200, "application/x-ndjson"))
+        return [json.loads(line) for line in response.getvalue().splitlines()]
+
+    def test_every_product_has_a_line(self) -> None:
+        rows = self.lines()
+        product = Product.objects.get(pk=1)
+        self.assertEqual(rows[0], {"id": 1, "name": product.name, "price": f"{product.price:.2f}"})
+        self.assertEqual([row["id"] for row in rows], list(range(1, 66)))
+
+    def test_no_more_rows_than_asked_for(self) -> None:
+        self.assertEqual(len(self.lines("?rows=3")), 3)
+        self.assertEqual(self.client.get("/products/export/?rows=all").status_code, 400)
+
+    def test_rows_are_read_while_they_are_sent(self) -> None:
+        with self.assertNumQueries(0):
+            response = self.client.get("/products/export/")
+        with self.assertNumQueries(1):
+            response.getvalue()
 
 
 class ProductListTests(CatalogueTestCase):

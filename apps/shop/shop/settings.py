@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "catalogue",
     "customers",
     "orders",
+    "rates",
     "reports",
     "sampledata",
 ]

@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("hold/", views.hold, name="hold"),
     path("products/", include("catalogue.urls")),
     path("orders/", include("orders.urls")),
+    path("rates/", include("rates.urls")),
     path("reports/", include("reports.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -1,0 +1,5 @@
+from django.contrib import admin
+
+from rates.models import Rate
+
+admin.site.register(Rate)
