@@ -202,7 +202,7 @@ def test_every_check_is_sent_in_order_by_one_client(scene: Scene) -> None:
         ("POST", "/orders/", PROBE_QUERY, order),
         ("GET", "/health/", PROBE_QUERY, None),
     ]
-    assert scene.server.connections == CHECKING_CLIENTS
+    assert scene.server.connections == 1 <= CHECKING_CLIENTS
 
 
 def test_an_error_is_told_with_its_body_and_the_log(scene: Scene) -> None:
