@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from runner.analysis.compare import compare_folders
 from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
 from runner.bench import Options, bench, conclude, has_failed
-from runner.errors import ConnbenchError
+from runner.errors import ConnbenchError, UsageError
 from runner.gate import GateOptions, parse_limit
 from runner.gate import gate as run_gate
 from runner.matrix.deployment import read_deployment, refuse_if_impossible
@@ -28,6 +29,9 @@ from runner.report.changes import changes_text, print_changes, refuse_incomparab
 from runner.report.history import print_history
 from runner.report.html import write_report
 from runner.report.plan_table import print_deployment, print_plan
+from runner.report.serve import Server
+from runner.report.site.manifest import NAME as MANIFEST
+from runner.report.site.publish import publish
 from runner.report.tables import print_tables, table_text
 from runner.results.merge import merge as merge_shards
 from runner.results.store import open_run
@@ -49,7 +53,8 @@ messages = Console(stderr=True)
 MatrixOption = Annotated[Path, typer.Option("-m", "--matrix", help="The matrix file.", show_default=True)]
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder.")]
 DEFAULT_MATRIX = Path("matrix.yaml")
-LATEST = Path("results/latest")
+RESULTS = Path("results")
+LATEST = RESULTS / "latest"
 HISTORY = Path("results/history")
 HistoryOption = Annotated[Path, typer.Option("--history", help="The history's folder.")]
 
@@ -227,6 +232,33 @@ def history(context: typer.Context, folder: HistoryOption = HISTORY) -> None:
 def add_to_history(run: RunArgument, folder: HistoryOption = HISTORY) -> None:
     """Keep a run's ratios, their spread and its versions as the night of its date."""
     results.print(str(add_night(folder, night_of(open_run(run)))), highlight=False, soft_wrap=True)
+
+
+@app.command(name="publish")
+def publish_command(
+    results_folder: Annotated[Path, typer.Argument(metavar="[RESULTS]", help="Runs' folder, or one run's.")] = RESULTS,
+    out: Annotated[Path, typer.Option(help="Where the site is; what it has already stays.")] = Path("site"),
+) -> None:
+    """Make or extend a static site: every run's report, the history, the claims, a feed and badges."""
+    done = publish(results_folder, out)
+    results.print(f"{done.index}: {done.runs} runs, {done.new} of them new", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def serve(
+    folder: Annotated[Path, typer.Argument(metavar="[SITE|RESULTS]", help="What to show.")] = RESULTS,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8765,
+    results_folder: Annotated[Path, typer.Option("--results", help="Where /live looks for runs.")] = RESULTS,
+) -> None:
+    """Show a site or the results on loopback, with the progress of a run that goes on, until Ctrl-C."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder; connbench publish makes a site")
+    # A site has no runs of its own; results are where runs go on.
+    live = results_folder if (folder / MANIFEST).is_file() else folder
+    with Server(folder, port, live) as server:
+        messages.print(f"{server.url}   a run under way: {server.url}live   Ctrl-C ends", highlight=False)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 @app.command()

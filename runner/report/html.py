@@ -56,14 +56,22 @@ def render(folder: RunFolder, summary: Summary, *, with_raw: bool = True, home: 
     )
 
 
-def render_template(name: str, styles: tuple[str, ...], scripts: tuple[str, ...] = (), **context: object) -> str:
+def render_template(
+    name: str, styles: Sequence[str], scripts: Sequence[str] = (), *, connect: bool = False, **context: object
+) -> str:
     """A page of ours with its style and script inside, and a policy that lets in nothing but these."""
-    style, script = ("\n".join(_static(each) for each in names) for names in (styles, scripts))
-    allowed = f"style-src '{_hash(style)}'" + (f"; script-src '{_hash(script)}'" if script else "")
-    policy = f"default-src 'none'; {allowed}; img-src data:; base-uri 'none'; form-action 'none'"
-    # Both are ours, not the run's: a literal `</script` in them would be a bug that the browser tests find.
-    own = {"style": Markup(style), "script": Markup(script), "policy": policy}
-    return environment().get_template(name).render(w=wording, **own, **context)
+    # Both are ours, not the run's.
+    own = {"style": Markup(_together(styles)), "script": Markup(_together(scripts))}
+    policy = page_policy(styles, scripts, connect=connect)
+    return environment().get_template(name).render(w=wording, policy=policy, **own, **context)
+
+
+def page_policy(styles: Sequence[str], scripts: Sequence[str], *, connect: bool = False) -> str:
+    """The page's own style and script by their hashes, and nothing else; `connect`: its own server's answers too."""
+    allowed = [f"style-src '{_hash(_together(styles))}'"]
+    allowed += [f"script-src '{_hash(_together(scripts))}'"] if scripts else []
+    allowed += ["connect-src 'self'"] if connect else []
+    return f"default-src 'none'; {'; '.join(allowed)}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def environment() -> Environment:
@@ -87,6 +95,10 @@ def cell_index(databases: Sequence[Database]) -> list[list[object]]:
         for database in databases
         for cell in database.cells
     ]
+
+
+def _together(names: Sequence[str]) -> str:
+    return "\n".join(_static(each) for each in names)
 
 
 def _static(name: str) -> str:

@@ -225,7 +225,12 @@ _ANSWERS = {
 
 
 def answer_title(answer: Answer) -> str:
-    return _ANSWERS[answer.metric][0]
+    return metric_title(answer.metric)
+
+
+def metric_title(metric: str) -> str:
+    """What an answer is the best in."""
+    return _ANSWERS[metric][0]
 
 
 def answer_value(answer: Answer) -> str:
