@@ -9,6 +9,7 @@ from runner.durations import write_duration
 from runner.matrix.axes import SECTIONS
 from runner.matrix.metrics import METRICS
 from runner.matrix.spec import Bound, MatrixFile
+from runner.shares import write_share
 
 
 def json_schema() -> dict[str, Any]:
@@ -71,15 +72,16 @@ def _unions(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def _tidied(schema: Any) -> Any:
-    """Without the titles that pydantic makes of names, and with durations as they are written."""
+    """Without the titles that pydantic makes of names, and with durations and shares as they are written."""
     if isinstance(schema, list):
         return [_tidied(value) for value in schema]
     if not isinstance(schema, dict):
         return schema
     unwanted = {"title"} if isinstance(schema.get("title"), str) else set()
     if {"gt", "ge"} & schema.keys() and schema.get("type") == "string":
-        # The models bound the seconds; the text has only a pattern.
+        # The models bound the number; the text, a duration or a share, has only a pattern.
         unwanted |= {"gt", "ge", "le"}
         if isinstance(schema.get("default"), float):
-            schema = {**schema, "default": write_duration(schema["default"])}
+            write = write_share if "%" in schema.get("pattern", "") else write_duration
+            schema = {**schema, "default": write(schema["default"])}
     return {key: _tidied(value) for key, value in schema.items() if key not in unwanted}
