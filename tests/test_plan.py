@@ -1,17 +1,22 @@
+import io
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from runner import plan as planning
 from runner.errors import UsageError
-from runner.matrix.expansion import expand
+from runner.matrix.expansion import EXCLUDED, expand
 from runner.matrix.prediction import predict, usable_connections
+from runner.matrix.reading import read_matrix
 from runner.plan import Plan, derive_seed, make_plan, plan_as_json
-from tests.matrix.examples import age, make_matrix
+from runner.report.plan_table import print_plan
+from tests.matrix.examples import ROOT, age, make_matrix
 
 AXES = {
     "database": ["pg", "my"],
@@ -184,3 +189,21 @@ def test_plain_values() -> None:
     assert content["cells"][1]["predicted"]["formula"] == "4 processes, each keeps its own"
     assert content["cells"][1]["params"]["load"]["count"] == "4s"
     assert [cell["id"] for cell in content["skipped"]] == ["my-sync-pooled", "my-uwsgi-pooled"]
+
+
+def test_poolers_and_distances_are_planned_or_skipped_for_a_reason() -> None:
+    matrix = read_matrix(ROOT / "matrices" / "poolers.yaml")
+    expansion = expand(matrix)
+    plan = make_plan(expansion, matrix, seed=1)
+    modes = {cell.pooler.title.partition(" ")[0] for cell in plan.cells.values() if cell.pooler is not None}
+    assert modes == {"session", "transaction", "statement"}
+    assert {cell.database.round_trip for cell in plan.cells.values()} == {0.0, 0.001, 0.005, 0.02}
+    reasons = {cell.id: cell.reason for cell in expansion.skipped if cell.reason != EXCLUDED}
+    assert "PgBouncer speaks PostgreSQL's protocol alone" in reasons["my-gthread-persistent-transaction"]
+    assert reasons["my-gthread-persistent-proxysql"].startswith(("not installed: ", "connbench does not drive"))
+    screen = Console(file=io.StringIO(), width=200)
+    print_plan(expansion, plan, screen)
+    assert isinstance(screen.file, io.StringIO)
+    text = screen.file.getvalue()
+    assert "pg: postgres, 1000 connections at most, round trip 0, 1, 5, 20 ms" in text
+    assert re.search(r"pg-gthread-persistent-transaction-round-trip-5ms +gunicorn gthread 4 × 4 +1–4 +\d+–16 ", text)

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from runner.matrix.cells import Cell, Prediction
 from runner.matrix.deployment import Deployment
-from runner.matrix.expansion import Expansion
+from runner.matrix.expansion import EXCLUDED, Expansion
 from runner.matrix.prediction import predict
 from runner.plan import Plan
 from runner.progress import clock
@@ -55,8 +55,9 @@ def _cells(database: str, cells: list[Cell]) -> Table:
         box=None,
     )
     table.add_column("cell", no_wrap=True)
-    table.add_column("server", no_wrap=True)
-    for heading in ("peak", "opened", "left idle"):
+    table.add_column("server")
+    pooled = any(cell.pooler is not None for cell in cells)
+    for heading in ("peak", *(["clients"] if pooled else []), "opened", "left idle"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("because", style="dim")
     for cell in cells:
@@ -64,7 +65,8 @@ def _cells(database: str, cells: list[Cell]) -> Table:
         table.add_row(
             cell.id,
             cell.server.title,
-            _peak(predicted),
+            span(predicted.min, predicted.max),
+            *([_clients(predicted)] if pooled else []),
             _opened(predicted),
             span(predicted.lingering_min, predicted.lingering_max),
             predicted.formula,
@@ -79,11 +81,9 @@ def span(least: int, most: int | None) -> str:
     return str(least) if least == most else f"{least}–{most}"
 
 
-def _peak(predicted: Prediction) -> str:
-    """`4–16`; with a pooler its side to the database, then the app's: `1–4 for 4–16 clients`."""
-    peak = span(predicted.min, predicted.max)
-    clients = predicted.clients
-    return peak if clients is None else f"{peak} for {span(clients.min, clients.max)} clients"
+def _clients(predicted: Prediction) -> str:
+    """The app's side of a pooler, of which the other columns tell the database's."""
+    return "" if predicted.clients is None else span(predicted.clients.min, predicted.clients.max)
 
 
 def _opened(predicted: Prediction) -> str:
