@@ -5,7 +5,7 @@ from rich.table import Table
 
 from runner.matrix.cells import Cell, Prediction
 from runner.matrix.deployment import Deployment
-from runner.matrix.expansion import EXCLUDED, Expansion
+from runner.matrix.expansion import Expansion
 from runner.matrix.prediction import predict
 from runner.plan import Plan
 from runner.progress import clock
