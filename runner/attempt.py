@@ -289,6 +289,10 @@ class Attempt:
 
     def _launch(self, account: Account) -> tuple[NativeService, str]:
         stage, cell = self.stage, self.cell
+        if cell.server.entry_point == "asgi" and not stage.app.description.asgi:
+            raise StackError(
+                f"{cell.server.title} speaks ASGI, and apps/{stage.app.name}/app.yaml names no `asgi:` entry"
+            )
         address = stage.provider.free_address()
         overlay = self._overlay(account, address.host)
         launch = Launch(

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -88,6 +89,14 @@ def test_a_port_that_is_lost_is_given_up_for_another(
     assert len(provider._services) == 1, "the first one is stopped"
     attempt.down()
     assert provider._services == []
+
+
+def test_an_app_without_asgi_entry_is_told_so(tmp_path: Path) -> None:
+    shop = load_app("shop")
+    description = shop.description.model_copy(update={"asgi": ""})
+    attempt = make_attempt(None, tmp_path, {"kind": "daphne"}, app=replace(shop, description=description))
+    with pytest.raises(StackError, match=r"daphne speaks ASGI, and apps/shop/app\.yaml names no `asgi:` entry"):
+        attempt._launch(ACCOUNT)
 
 
 def test_three_lost_ports_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
