@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from benchmarks import recorder
+from benchmarks import gate, interleaving, recorder
 
 
 class Benchmark(Protocol):
@@ -17,5 +17,7 @@ class Benchmark(Protocol):
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
+    "gate": gate,
+    "interleaving": interleaving,
     "recorder": recorder,
 }

@@ -12,9 +12,9 @@ from runner.errors import UsageError
 from runner.matrix.expansion import expand
 from runner.plan import Plan, Shard, make_plan, parse_shard
 from runner.results.merge import merge
-from runner.results.schema import SkippedRecord
 from runner.results.store import RunFolder, write_json
 from tests.matrix.examples import make_matrix
+from tests.results.shards import changed, two_shards
 from tests.synthetic import OTHER_HOST, models, write_run
 
 AXES = {"database": ["pg", "my"], "server": ["sync", "uwsgi", "gevent"], "connection": ["per-request", "forever"]}
@@ -49,24 +49,9 @@ def test_what_is_no_shard_is_refused(text: str) -> None:
         parse_shard(text)
 
 
-def changed(folder: RunFolder, **changes: Any) -> RunFolder:
-    write_json(folder.path / "run.json", folder.run().model_copy(update=changes))
-    return folder
-
-
 @pytest.fixture
 def shards(tmp_path: Path) -> list[RunFolder]:
-    skipped = [SkippedRecord(id="my-x", axes={"database": "my"}, reason="why")]
-    made = []
-    for number, database in enumerate(("pg", "my"), start=1):
-        cells = [model for model in models() if model.database == database]
-        run = write_run(tmp_path / database, cells, skipped=skipped)
-        run.write_plan([{"block": block, "cell": model.id} for block in (1, 2, 3) for model in cells])
-        (run.path / "logs").mkdir()
-        (run.path / "logs" / f"{database}.log").touch()
-        (run.path / "events.jsonl").write_text(json.dumps({"at": f"2025-01-0{number}", "event": database}) + "\n")
-        made.append(changed(run, shard=f"{number}/2"))
-    return made
+    return two_shards(tmp_path)
 
 
 def test_the_merged_run_is_the_run_in_one_go(shards: list[RunFolder], tmp_path: Path) -> None:
