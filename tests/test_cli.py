@@ -158,6 +158,24 @@ def test_plan_as_json(connbench: Connbench) -> None:
 
 
 @pytest.mark.usefixtures("_starts_nothing")
+def test_plan_from_a_deployments_environment(connbench: Connbench, tmp_path: Path) -> None:
+    file = tmp_path / "deploy.env"
+    settings = "DB_ENGINE=postgresql\nDB_CONN_MAX_AGE=60\nUWSGI_PROCESSES=4\nUWSGI_THREADS=4\n"
+    file.write_text(f"{settings}SENTRY_DSN=private\n")
+    code, out, err = connbench("plan", "--from-env", str(file), "--json")
+    assert code == 0
+    (cell,) = json.loads(out)["cells"]
+    assert (cell["predicted"]["min"], cell["predicted"]["max"]) == (4, 16)
+    assert f"{file}:5: SENTRY_DSN" in err.replace("\n", "")
+    assert "private" not in out + err
+
+    file.write_text(f"{settings}DB_POOL_ENABLED=1\n")
+    code, out, err = connbench("plan", "--from-env", str(file))
+    assert (code, out) == (2, "")
+    assert err.startswith("connbench: this deployment cannot work: a pool needs conn_max_age 0, not 60")
+
+
+@pytest.mark.usefixtures("_starts_nothing")
 def test_schema_is_json(connbench: Connbench) -> None:
     code, out, _ = connbench("schema")
     assert code == 0
