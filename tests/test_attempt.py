@@ -137,6 +137,17 @@ def test_an_attempt_that_never_came_up_can_be_taken_down_and_leaves_its_record(t
     assert record.verdict.reason == "no database"
 
 
+def test_a_relay_that_ended_fails_the_attempt(tmp_path: Path) -> None:
+    attempt = make_attempt(None, tmp_path, SYNC)
+    attempt._check_distance()
+    relay = SimpleNamespace(alive=lambda: True, log_tail=lambda: "its last words")
+    cast("Any", attempt.stage.prepared).distance = SimpleNamespace(relay=relay)
+    attempt._check_distance()
+    relay.alive = lambda: False
+    with pytest.raises(StackError, match="the relay to the database ended under load; its log ends:\nits last words"):
+        attempt._check_distance()
+
+
 def test_probes_are_left_out_of_the_log(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text("200 /products/?page=3\n200 /health/?connbench-probe\n500 /orders/?\n")

@@ -13,13 +13,16 @@ import pytest
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import NativeProvider
+from runner.pooled import PooledSide
+from runner.provision.native import NativeProvider, NativeService
 from runner.sampling.pooler import PoolerSampler, pooler_frame
 from runner.stacks.databases.base import Account, Database
 from runner.stacks.databases.postgres import Postgres, PostgresSpec
 from runner.stacks.poolers import make_pooler
 from runner.stacks.poolers.base import Pooler
 from runner.stacks.poolers.pgbouncer import ClientLog, PgBouncer, PgBouncerSpec, find_program
+from tests.evidences import evidence
+from tests.matrix.examples import POSTGRES, SYNC, age, bouncer, make_cell
 from tests.stacks.databases.clients import ask, connect
 
 
@@ -162,6 +165,33 @@ def test_a_pooler_that_dies_says_so(database: Postgres, provider: NativeProvider
             assert waiting.wait_for(lambda: not pooler.service.alive() or None, 30)
             with pytest.raises(StackError, match="the pooler's console does not answer"):
                 pooler.look()
+
+
+@pytest.mark.server
+def test_an_attempt_whose_pooler_dies_fails_for_that_reason(
+    database: Postgres, provider: NativeProvider, tmp_path: Path
+) -> None:
+    seen = evidence(cell=make_cell(POSTGRES, SYNC, age(0), bouncer()))
+    account = database.create_empty("orphaned")
+    side = PooledSide(seen)
+    side.start(provider, account, database.service.address, tmp_path, looks_per_second=50)
+    assert side.address is not None
+    try:
+        connect("postgres", side.address, account).close()
+        with pytest.raises(StackError, match=r"the pooler ended under load; (?s:.*)process up: PgBouncer"):
+            _kill_while_watching(side)
+    finally:
+        side.stop(provider)
+    assert seen.pooler_rows, "what was seen until then is kept"
+
+
+def _kill_while_watching(side: PooledSide) -> None:
+    service = side.services()["pooler"]
+    assert isinstance(service, NativeService)
+    with side.watching():
+        time.sleep(0.2)
+        os.kill(service.pid, signal.SIGKILL)
+        assert waiting.wait_for(lambda: not service.alive() or None, 30)
 
 
 @pytest.mark.server
