@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from runner.report.page.data import Cell, Database, RunData
-from runner.report.page.samples import STATES, Samples, samples_of
+from runner.report.page.samples import STATES, Clients, Samples, clients_of, samples_of
 from runner.report.page.speed import SpeedPoint, speed_of
 from runner.report.page.timeline import Axes, Chart, axes_for, draw, points_for, tallest, watched
 from runner.results.store import read_frame
@@ -44,6 +44,7 @@ class ConnectionsSection:
     databases: Sequence[DatabaseFigures]
     series: str
     is_thinned: bool
+    has_pooler: bool
 
 
 @dataclass(frozen=True)
@@ -53,32 +54,41 @@ class _Course:
     cell: Cell
     samples: Samples
     speed: Sequence[SpeedPoint]
+    clients: Clients | None = None
 
 
 def connections_section(data: RunData) -> ConnectionsSection:
     """Reads the samples of one attempt a cell."""
     most = points_for(len(data.cells))
-    databases, series, longest = [], {}, 0
+    databases, series, longest, has_pooler = [], {}, 0, False
     for database in data.databases:
         courses = [_course(cell) for cell in database.cells]
         axes = _axes(database, courses)
         databases.append(DatabaseFigures(database, axes, [_figure(database, axes, one, most) for one in courses]))
         for course in courses:
             longest = max(longest, len(course.samples))
+            has_pooler = has_pooler or course.clients is not None
             if len(course.samples) and course.cell.shown is not None:
                 series[str(course.cell.number)] = _series(course, database, len(data.cells))
-    return ConnectionsSection(databases, _packed(series), is_thinned=longest > most)
+    return ConnectionsSection(databases, _packed(series), is_thinned=longest > most, has_pooler=has_pooler)
 
 
 def _course(cell: Cell) -> _Course:
     if cell.shown is None:
         return _Course(cell, samples_of(pd.DataFrame()), [])
     folder = cell.folders[cell.shown.block]
-    return _Course(cell, samples_of(read_frame(folder / "samples.parquet")), speed_of(cell.shown, folder))
+    return _Course(
+        cell=cell,
+        samples=samples_of(read_frame(folder / "samples.parquet")),
+        speed=speed_of(cell.shown, folder),
+        clients=clients_of(read_frame(folder / "pooler.parquet")),
+    )
 
 
 def _axes(database: Database, courses: Sequence[_Course]) -> Axes:
     seen = max((tallest(one.samples, one.cell.shown.phases) for one in courses if one.cell.shown), default=0)
+    held = [int(one.clients.connected.max()) for one in courses if one.clients is not None and one.clients.offsets.size]
+    seen = max([seen, *held])
     bounds = [bound for one in courses if (bound := _predicted(one.cell)) is not None]
     limits = [database.max_connections] if database.max_connections is not None else []
     return axes_for(seen, [*bounds, *limits], [point for one in courses for point in one.speed])
@@ -93,7 +103,7 @@ def _figure(database: Database, axes: Axes, course: _Course, most: int) -> Figur
     if record is None or not len(course.samples):
         return Figure(cell, None, [], 0)
     bounds = (_predicted(cell), database.max_connections)
-    chart = draw(course.samples, record.phases, axes, bounds, course.speed, most)
+    chart = draw(course.samples, record.phases, axes, bounds, course.speed, most, course.clients)
     return Figure(cell, chart, _means(course), tallest(course.samples, record.phases))
 
 

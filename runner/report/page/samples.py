@@ -43,6 +43,31 @@ class Samples:
         return Samples(self.offsets[which], self.states[which], self.totals[which])
 
 
+@dataclass(frozen=True)
+class Clients:
+    """What the pooler said of the app's connections to it, in the order of time: all of them, and those that wait."""
+
+    offsets: NDArray[np.float64]
+    connected: NDArray[np.int64]
+    waiting: NDArray[np.int64]
+
+    def within(self, phase: Phase) -> "Clients":
+        """The looks of one phase."""
+        begin, end = np.searchsorted(self.offsets, [phase.offset, phase.offset + phase.seconds])
+        return Clients(self.offsets[begin:end], self.connected[begin:end], self.waiting[begin:end])
+
+
+def clients_of(frame: pd.DataFrame) -> Clients | None:
+    """From pooler.parquet as it is read; None where there is no pooler."""
+    if frame.empty:
+        return None
+    ordered = frame.sort_values("offset")
+    waiting = ordered["clients_waiting"].to_numpy(np.int64)
+    return Clients(
+        ordered["offset"].to_numpy(np.float64), ordered["clients_active"].to_numpy(np.int64) + waiting, waiting
+    )
+
+
 def samples_of(frame: pd.DataFrame) -> Samples:
     """From samples.parquet as it is read; none where an attempt never got that far."""
     if frame.empty:

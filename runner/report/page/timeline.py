@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runner.report.page.samples import STATES, Samples
+from runner.report.page.samples import STATES, Clients, Samples
 from runner.report.page.scales import Linear, nice_top
 from runner.report.page.speed import SpeedPoint
 from runner.results.schema import Phase
@@ -66,7 +66,10 @@ class Axes:
 
 @dataclass(frozen=True)
 class Chart:
-    """`limit` is the server's max_connections where it is on the scale; `rate` and `p95` are paths below."""
+    """`limit` is the server's max_connections where it is on the scale; `rate` and `p95` are paths below.
+
+    `clients` is the path of the app's connections to a pooler; empty without one.
+    """
 
     stretches: Sequence[Stretch]
     gaps: str
@@ -75,6 +78,7 @@ class Chart:
     limit: Line | None
     rate: str
     p95: str
+    clients: str
 
 
 def points_for(cells: int) -> int:
@@ -100,6 +104,7 @@ def draw(
     bounds: tuple[int | None, int | None],
     speed: Sequence[SpeedPoint] = (),
     most: int = _MOST_POINTS,
+    clients: Clients | None = None,
 ) -> Chart | None:
     """The chart on the scale of `axes`; None where nothing was sampled. `bounds`: predicted, max_connections."""
     parts = watched(phases)
@@ -123,6 +128,7 @@ def draw(
         limit=None if limit is None else Line(scale(limit), f"max_connections {limit}"),
         rate=_speed_line([(p.offset, p.seconds, p.rate) for p in speed], places, axes.rate),
         p95=_speed_line([(p.offset, p.seconds, p.p95_ms) for p in speed], places, axes.p95),
+        clients=_clients_line(clients, places, scale),
     )
 
 
@@ -172,6 +178,22 @@ def _outline(seen: Sequence[Samples], places: Sequence[tuple[Phase, Stretch]], s
         xs[0] = round(stretch.x * FINENESS)
         commands.append(_steps(xs.tolist(), [round(scale(height) * FINENESS) for height in heights.tolist()], base))
         commands.append(f"H{round((stretch.x + stretch.width) * FINENESS)}V{base}Z")
+    return "".join(commands)
+
+
+def _clients_line(clients: Clients | None, places: Sequence[tuple[Phase, Stretch]], scale: Linear) -> str:
+    """A step line over each stretch; a pooler is looked at seldom enough that every look is drawn where it changes."""
+    if clients is None:
+        return ""
+    commands = []
+    for phase, stretch in places:
+        part = clients.within(phase)
+        if not part.offsets.size:
+            continue
+        offsets = (part.offsets - phase.offset) / phase.seconds
+        xs = np.rint((stretch.x + offsets * stretch.width) * FINENESS).astype(int).tolist()
+        ys = [round(scale(height) * FINENESS) for height in part.connected.tolist()]
+        commands.append(_steps(xs, ys, ys[0]) + f"H{round((stretch.x + stretch.width) * FINENESS)}")
     return "".join(commands)
 
 

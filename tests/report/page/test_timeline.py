@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from runner.report.page.samples import Samples, samples_of
+from runner.report.page.samples import Samples, clients_of, samples_of
 from runner.report.page.scales import nice_top
 from runner.report.page.speed import SpeedPoint
 from runner.report.page.timeline import (
@@ -103,6 +103,18 @@ def test_speed_is_drawn_below_on_the_same_axis() -> None:
     middle = (SPEED_TOP + LOWEST) / 2
     assert chart.rate == f"M{ends[0]} {SPEED_TOP * FINENESS}H{ends[1]}"
     assert chart.p95 == f"M{ends[0]} {round(middle * FINENESS)}H{ends[1]}"
+
+
+def test_clients_of_a_pooler_are_a_line_of_their_own() -> None:
+    looks = {"offset": [1.0, 2.0], "clients_active": [1, 2], "clients_waiting": [0, 2]}
+    chart = draw(samples((1.0, 1, 0)), PHASES, axes(4), NO_BOUNDS, clients=clients_of(pd.DataFrame(looks)))
+    assert chart is not None
+    first = chart.stretches[0]
+    start, half, end, quarter = (
+        round(place * FINENESS) for place in (first.x, first.width / 2, first.x + first.width, HEIGHT / 4)
+    )
+    assert chart.clients == f"M{start} {round(BOTTOM * FINENESS) - quarter}h{half}v-{3 * quarter}H{end}"
+    assert clients_of(pd.DataFrame()) is None
 
 
 def test_bounds_far_above_what_was_seen_do_not_stretch_the_scale() -> None:
