@@ -33,6 +33,7 @@ from runner.report.serve import Server
 from runner.report.site.manifest import NAME as MANIFEST
 from runner.report.site.publish import publish
 from runner.report.tables import print_tables, table_text
+from runner.report.wording import counted
 from runner.results.merge import merge as merge_shards
 from runner.results.store import open_run
 from runner.resume import finish
@@ -241,7 +242,8 @@ def publish_command(
 ) -> None:
     """Make or extend a static site: every run's report, the history, the claims, a feed and badges."""
     done = publish(results_folder, out)
-    results.print(f"{done.index}: {done.runs} runs, {done.new} of them new", highlight=False, soft_wrap=True)
+    told = f"{done.index}: {counted(done.runs, 'run')}, {done.new} of them new"
+    results.print(told, highlight=False, soft_wrap=True)
 
 
 @app.command()

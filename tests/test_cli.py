@@ -260,6 +260,21 @@ def test_tables_of_a_run_that_failed_exit_1(connbench: Connbench, tmp_path: Path
     assert "my-gevent-forever" in out
 
 
+def test_a_site_is_published(connbench: Connbench, tmp_path: Path) -> None:
+    write_run(tmp_path / "results", models()[:2], blocks=1)
+    code, out, err = connbench("publish", str(tmp_path / "results"), "--out", str(tmp_path / "site"))
+    assert (code, err) == (0, "")
+    assert "1 run, 1 of them new" in out
+    assert (tmp_path / "site" / "index.html").is_file()
+
+
+def test_what_cannot_be_published_or_served_is_said(connbench: Connbench, tmp_path: Path) -> None:
+    for command in ("publish", "serve"):
+        code, out, err = connbench(command, str(tmp_path / "nowhere"))
+        assert (code, out) == (2, "")
+        assert "there is no such folder" in err
+
+
 def test_two_runs_compared(connbench: Connbench, tmp_path: Path) -> None:
     base, new = (str(write_run(tmp_path / name, models()[:2], seed=1).path) for name in ("base", "new"))
     code, out, err = connbench("compare", base, new, "--format", "json")
