@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 # Often enough for Locust's web page, which shows whole seconds.
 TELL_EVERY = 0.5
 EXPIRE_EVERY = 1.0
+# Django's names, unless a project changes them (https://docs.djangoproject.com/en/stable/ref/csrf/).
+CSRF_COOKIE = "csrftoken"
+CSRF_HEADER = "X-CSRFToken"
 
 
 class BenchmarkUser(User):
@@ -78,14 +82,23 @@ class RecordedClient:
         path: str,
         *,
         json: Any = None,
+        form: Mapping[str, str] | None = None,
         data: bytes = b"",
         name: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Sends a POST with a JSON body, or with `data` as it stands."""
+        """Sends a POST with a JSON body, a form's fields, or `data` as it stands.
+
+        Where the app has given the user Django's CSRF cookie, the token goes along, as a script in a browser sends it.
+        """
         if json is not None:
             headers = {"Content-Type": "application/json", **(headers or {})}
             data = _encode(json)
+        elif form is not None:
+            headers = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+            data = urlencode(form).encode()
+        if (token := self.cookies.get(CSRF_COOKIE)) is not None:
+            headers = {CSRF_HEADER: token, **(headers or {})}
         return self._request("POST", path, name, data, headers)
 
     def leave(self) -> None:
