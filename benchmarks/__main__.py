@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, generator, overhead, sampler, timing
+from benchmarks import accuracy
 from benchmarks.keeping import keep
 from benchmarks.registry import BENCHMARKS
 
-#: Those that print and keep nothing.
-PRINTING = {"generator": generator, "sampler": sampler, "timing": timing, "overhead": overhead}
+#: Those that are measured unless others are named: a few minutes in all.
+SHORT = ("recorder", "generator", "sampler", "timing", "overhead")
 
 
 def measure(name: str, rounds: int | None, out: Path | None, command: str) -> None:
@@ -34,7 +34,7 @@ def measure(name: str, rounds: int | None, out: Path | None, command: str) -> No
 
 
 def main(arguments: Sequence[str]) -> None:
-    names = [*PRINTING, *BENCHMARKS, "accuracy"]
+    names = [*BENCHMARKS, "accuracy"]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(names)}; the short ones unless told")
     parser.add_argument("--rounds", type=int, help="how often, where a benchmark repeats itself")
@@ -48,11 +48,9 @@ def main(arguments: Sequence[str]) -> None:
     if chosen.out and len(chosen.names) != 1:
         parser.error("--out is for one benchmark")
     command = shlex.join(["python", "-m", "benchmarks", *arguments])
-    for name in chosen.names or PRINTING:
+    for name in chosen.names or SHORT:
         if name == "accuracy":
             accuracy.write_page()
-        elif name in PRINTING:
-            PRINTING[name].main()
         else:
             measure(name, chosen.rounds, chosen.out, command)
 

@@ -1,15 +1,19 @@
-"""Overhead of an attempt by phase, from a run that is already there: what went to anything but measuring."""
+"""Overhead of an attempt by phase, from the latest run: what went to anything but measuring."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from runner.matrix.spec import LoadSpec
 from runner.results.schema import AttemptRecord
 from runner.results.store import open_run
 
+LATEST = Path("results/latest")
+MEASURED = ("count", "idle", "window", "search", "drive", "command", "fault")
 
-def overhead_by_phase(attempts: list[AttemptRecord]) -> pd.DataFrame:
+
+def overhead_by_phase(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
     """Seconds an attempt by phase: median, highest, and their sum over the run."""
     rows = [
         {"phase": phase.name, "seconds": phase.seconds, "attempt": (attempt.cell, attempt.block)}
@@ -21,17 +25,14 @@ def overhead_by_phase(attempts: list[AttemptRecord]) -> pd.DataFrame:
     return by_attempt.groupby("phase")["seconds"].agg(["median", "max", "sum"])
 
 
-def main(run: Path = Path("results/latest")) -> None:
-    """Prints the phases, and what an attempt cost beyond count, idle and windows in wall time."""
-    folder = open_run(run)
+def measure() -> dict[str, Any]:
+    """The phases, and the wall time of an attempt beyond the phases that measure, the databases' set-up left out."""
+    folder = open_run(LATEST)
     attempts = [record for _, record in folder.attempts()]
-    end = folder.end()
-    print(overhead_by_phase(attempts).round(3).to_string())
-    if end is None:
-        print("the run was cut off: no wall time")
-        return
-    asked = {cell.id: LoadSpec.model_validate(cell.params["load"]) for cell in folder.run().cells}
-    loads = [asked[attempt.cell] for attempt in attempts]
-    planned = sum(load.count + load.idle + load.windows * (load.window + load.lead_in) for load in loads)
-    beyond = (end.wall_seconds - end.time_spent.get("set-up", 0.0) - planned) / len(attempts)
-    print(f"beyond count, idle and windows: {beyond:.2f} s an attempt, over {len(attempts)} attempts")
+    by_phase = overhead_by_phase(attempts).reset_index().rename(columns={"sum": "total"})
+    found: dict[str, Any] = {"run": folder.path.name, "attempts": len(attempts), "phases": by_phase.to_dict("records")}
+    if (end := folder.end()) is not None:
+        measured = sum(phase.seconds for attempt in attempts for phase in attempt.phases if phase.name in MEASURED)
+        beyond = end.wall_seconds - end.time_spent.get("set-up", 0.0) - measured
+        found["seconds_beyond_measuring"] = beyond / len(attempts)
+    return found

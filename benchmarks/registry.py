@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from benchmarks import gate, interleaving, recorder
+from benchmarks import gate, generator, interleaving, overhead, recorder, sampler, timing
 
 
 class Benchmark(Protocol):
@@ -20,4 +20,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "gate": gate,
     "interleaving": interleaving,
     "recorder": recorder,
+    "generator": generator,
+    "sampler": sampler,
+    "timing": timing,
+    "overhead": overhead,
 }

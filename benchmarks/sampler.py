@@ -1,11 +1,12 @@
 """What watching the database costs: one stack's throughput with the sampler at several rates, taken in turns."""
 
-import math
 import statistics
+from typing import Any
 
+from benchmarks.pairs import ratio, throughput
 from benchmarks.stack import warm_stack
-from runner.analysis.inference import t_interval
 from runner.attempt import Attempt
+from runner.results.schema import SamplerQuality
 from runner.sampling.database import DatabaseSampler
 
 CELL = "pg-uwsgi-persistent"
@@ -13,8 +14,8 @@ RATES = (20.0, 100.0)
 ROUNDS = 20
 
 
-def main() -> None:
-    """Prints, for each rate, the ratio of the throughput with it to the one without, and the sampler's CPU time."""
+def measure(rounds: int = ROUNDS) -> dict[str, Any]:
+    """For each rate the throughput with it beside the one without, and the sampler's own CPU time."""
     with warm_stack(CELL) as attempt:
         prepared = attempt.stage.prepared
         prepared.sampler.unwatch(attempt.account.database)
@@ -24,33 +25,29 @@ def main() -> None:
             )
             for rate in RATES
         }
-        throughput = _in_turns(attempt, samplers)
+        found = _in_turns(attempt, samplers, rounds)
         qualities = {rate: sampler.stop() for rate, sampler in samplers.items()}
-    alone = throughput[0.0]
-    print(f"sampler: {CELL}, {statistics.median(alone):.0f} requests/s unwatched, {len(alone)} windows at each rate")
-    for rate in RATES:
-        interval = t_interval([math.log(seen / without) for seen, without in zip(throughput[rate], alone, strict=True)])
-        low, high = (math.exp(interval.mean + sign * (interval.half_width or 0.0)) for sign in (-1, 1))
-        quality = qualities[rate]
-        assert quality is not None, "the sampler ended by itself"
-        own = quality.cpu_seconds / (quality.taken / quality.achieved_per_second)
-        print(
-            f"  {rate:.0f} looks/s: {math.exp(interval.mean):.3f} of the throughput ({low:.3f} to {high:.3f}); "
-            f"{own:.1%} of a core, {quality.late} of {quality.taken} looks late"
-        )
+    rows = [_row(rate, found, qualities[rate]) for rate in RATES]
+    return {"cell": CELL, "unwatched_rps": statistics.median(found[0.0]), "samplers": rows}
 
 
-def _in_turns(attempt: Attempt, samplers: dict[float, DatabaseSampler]) -> dict[float, list[float]]:
+def _row(rate: float, found: dict[float, list[float]], quality: SamplerQuality | None) -> dict[str, Any]:
+    assert quality is not None, "the sampler ended by itself"
+    own = quality.cpu_seconds / (quality.taken / quality.achieved_per_second)
+    late = quality.late / quality.taken
+    return {"looks_per_second": rate, **ratio(found[rate], found[0.0]), "share_of_a_core": own, "late_share": late}
+
+
+def _in_turns(attempt: Attempt, samplers: dict[float, DatabaseSampler], rounds: int) -> dict[float, list[float]]:
     """Requests a second by sampling rate (0: nobody looks): one window each a round, every other in reverse."""
-    throughput: dict[float, list[float]] = {rate: [] for rate in (0.0, *samplers)}
-    for turn in range(ROUNDS):
-        for rate in sorted(throughput, reverse=bool(turn % 2)):
+    found: dict[float, list[float]] = {rate: [] for rate in (0.0, *samplers)}
+    for turn in range(rounds):
+        for rate in sorted(found, reverse=bool(turn % 2)):
             sampler = samplers.get(rate)
             if sampler is not None:
                 sampler.watch(attempt.account.database)
             attempt.window(len(attempt.evidence.windows), 0)
-            driven = attempt.evidence.windows[-1].driven
-            throughput[rate].append(driven.requests / (driven.stopped - driven.begun))
+            found[rate].append(throughput(attempt.evidence.windows[-1]))
             if sampler is not None:
                 sampler.unwatch(attempt.account.database)
-    return throughput
+    return found
