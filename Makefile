@@ -25,6 +25,10 @@ help: ## this list
 bench: setup ## measure the matrix, print the comparison, write the HTML report
 	@$(BIN)/connbench run $(bench_flags)
 
+.PHONY: claims
+claims: setup ## try the documented claims, about 20 minutes; ONLY=3 tries one
+	@$(BIN)/connbench claims --wait $(if $(ONLY),--only '$(ONLY)') $(ARGS)
+
 .PHONY: report
 report: setup ## make the report of a run again
 	@$(BIN)/connbench report '$(or $(RUN),results/latest)'
@@ -89,7 +93,7 @@ lock-check: ## say whether requirements/ is what pyproject.toml asks for
 ## QUICK=1           bench: every cell, but one block and short windows
 ## MATRIX=FILE       bench: another matrix than matrix.yaml
 ## BLOCKS=N          bench: how often each cell is measured
-## ONLY=GLOB         bench: only the cells whose id matches
+## ONLY=GLOB         bench: only the cells whose id matches; claims: the claim's number
 ## PROVIDER=NAME     bench: where it runs (auto, native)
 ## RUN=FOLDER        report, picture: which run (results/latest)
 ## UPGRADE=1         lock: take the newest versions

@@ -57,6 +57,12 @@ class Options:
 
 def bench(options: Options, results: Console, messages: Console) -> int:
     """Runs the matrix, prints the tables, writes the report; returns the exit code of the design."""
+    folder, end = measure(options, messages)
+    return conclude(folder, end, results)
+
+
+def measure(options: Options, messages: Console) -> tuple[RunFolder, RunEnd]:
+    """Runs the matrix into a folder of its own."""
     if options.shard is not None and options.seed is None:
         raise UsageError("--shard needs --seed: the shards of one run share its order and traffic")
     matrix = read_matrix(options.matrix)
@@ -74,7 +80,7 @@ def bench(options: Options, results: Console, messages: Console) -> int:
             end = Run(plan, apps, environments, folder, progress, PROVIDERS[options.provider]).execute(
                 stop_rule(plan, folder)
             )
-    return conclude(folder, end, results)
+    return folder, end
 
 
 def require_programs(plan: Plan) -> None:

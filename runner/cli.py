@@ -16,6 +16,7 @@ from runner.analysis.compare import compare_folders
 from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
 from runner.bench import Options, bench, conclude, has_failed
+from runner.claims import run_claims
 from runner.errors import ConnbenchError, UsageError
 from runner.gate import GateOptions, parse_limit
 from runner.gate import gate as run_gate
@@ -220,6 +221,16 @@ def compare(
         print_changes(result, results)
     else:
         sys.stdout.write(changes_text(result, form.value))
+
+
+@app.command()
+def claims(
+    only: Annotated[list[int] | None, typer.Option(metavar="N", help="The claims with these numbers alone.")] = None,
+    wait: WaitOption = False,
+    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
+) -> None:
+    """Try the documented claims of matrices/documented/, one run each, and say which hold."""
+    raise typer.Exit(run_claims(only or [], out, wait, results, messages))
 
 
 @history_app.callback(invoke_without_command=True)

@@ -83,6 +83,15 @@ class _Checker:
                     self._check_where((section, index), entry)
                 elif isinstance(entry, dict) and "where" in entry:
                     self._check_where((section, index, "where"), entry["where"])
+        self._check_conditions()
+
+    def _check_conditions(self) -> None:
+        conditions = _mapping(self._data.get("claim")).get("conditions")
+        for index, condition in enumerate(conditions if isinstance(conditions, list) else []):
+            bounds = _mapping(condition).get("expect")
+            for number, entry in enumerate(bounds if isinstance(bounds, list) else []):
+                if isinstance(entry, dict) and "where" in entry:
+                    self._check_where(("claim", "conditions", index, "expect", number, "where"), entry["where"])
 
     def check_reference(self) -> None:
         if not isinstance(reference := self._data.get("reference"), str):

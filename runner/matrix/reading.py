@@ -5,7 +5,7 @@ from typing import Any
 
 from runner.errors import UsageError
 from runner.matrix.checks import check_names
-from runner.matrix.document import Document, nearest, read_document, shown
+from runner.matrix.document import Document, Place, nearest, read_document, shown
 from runner.matrix.metrics import METRICS
 from runner.matrix.shape import validate
 from runner.matrix.spec import Bound, MatrixFile
@@ -26,25 +26,38 @@ def read_matrix(path: Path, project: Path = PROJECT) -> MatrixFile:
         found = shown(document.data)
         raise UsageError(f"{path}:{at.line}:{at.column}: found {found}, allowed: a mapping that begins with `name:`")
     data = {key: value for key, value in document.data.items() if key != "expect"}
+    if isinstance(data.get("claim"), dict):
+        data["claim"] = {**data["claim"], "conditions": _conditions(document)}
     matrix: MatrixFile | None = validate(document, MatrixFile, data)
-    expectations = _expectations(document)
+    expectations = _expectations(document, ("expect",), document.data.get("expect", []))
     check_names(document, project)
     document.refuse_if_wrong()
     assert matrix is not None, "a problem is noted for whatever does not validate"
     return MatrixFile.model_validate({**data, "expect": expectations}, strict=True)
 
 
-def _expectations(document: Document) -> list[dict[str, Any]]:
+def _conditions(document: Document) -> object:
+    """A claim's conditions with their bounds no longer flat; what has the wrong shape is left to the models."""
+    raw = document.data["claim"].get("conditions", [])
+    if not isinstance(raw, list):
+        return raw
+    return [
+        {**one, "expect": _expectations(document, ("claim", "conditions", index, "expect"), one["expect"])}
+        if isinstance(one, dict) and "expect" in one
+        else one
+        for index, one in enumerate(raw)
+    ]
+
+
+def _expectations(document: Document, place: Place, entries: object) -> list[dict[str, Any]]:
     """Flat entries, `{where: …, <metric>: {at_most: …}}`, as one Expectation for each metric."""
-    entries = document.data.get("expect", [])
     if not isinstance(entries, list):
-        document.at_value(("expect",), f"found {shown(entries)}, allowed: a list")
+        document.at_value(place, f"found {shown(entries)}, allowed: a list")
         return []
-    return [expectation for index, entry in enumerate(entries) for expectation in _flat_entry(document, index, entry)]
+    return [found for index, entry in enumerate(entries) for found in _flat_entry(document, (*place, index), entry)]
 
 
-def _flat_entry(document: Document, index: int, entry: object) -> list[dict[str, Any]]:
-    place = ("expect", index)
+def _flat_entry(document: Document, place: Place, entry: object) -> list[dict[str, Any]]:
     if not isinstance(entry, dict):
         document.at_value(place, f"found {shown(entry)}, allowed: a mapping with `where:` and metrics")
         return []

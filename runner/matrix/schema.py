@@ -19,6 +19,7 @@ def json_schema() -> dict[str, Any]:
     del definitions["Expectation"]
     definitions["Bound"] = TypeAdapter(Bound).json_schema()
     schema["properties"]["expect"]["items"] = _flat_expectation()
+    definitions["Condition"]["properties"]["expect"]["items"] = _flat_expectation()
     schema["properties"]["matrix"] = _axes(schema["properties"]["matrix"])
     for union in _unions(schema):
         # The tag has a default in the models, yet a definition without it is refused.

@@ -129,6 +129,29 @@ Blocks = Annotated[
 ]
 
 
+class Condition(Strict):
+    """Under which a documented claim holds all the same: `expect` is what is then measured."""
+
+    says: str
+    expect: list[Expectation] = Field(min_length=1)
+
+
+class ClaimSpec(Strict):
+    """A documented claim that the matrix is an experiment on.
+
+    It holds if every bound of the matrix's own `expect:` does; else under the first of `conditions` whose bounds all
+    do; else it does not hold. `packages` are those whose versions belong to the answer.
+    """
+
+    number: int = Field(ge=1, le=99)
+    says: str
+    page: str
+    url: str
+    how: str
+    packages: list[str] = Field(default_factory=list)
+    conditions: list[Condition] = Field(default_factory=list)
+
+
 class MatrixFile(Strict):
     """A whole matrix file."""
 
@@ -150,6 +173,7 @@ class MatrixFile(Strict):
     matrix: Mapping[str, Annotated[list[Any], Field(min_length=1)]] = Field(min_length=1)
     exclude: list[Mapping[str, Any]] = Field(default_factory=list)
     expect: list[Expectation] = Field(default_factory=list)
+    claim: ClaimSpec | None = None
     #: The connection settings that ratios are taken to; the first of the connection axis unless told.
     reference: Name | None = None
 
