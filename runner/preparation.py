@@ -113,8 +113,10 @@ def _make_template(name: str, database: Database, app: App, environment: AppEnvi
     """Runs the app's own set-up commands once."""
     with asking(database, "a database for the template"):
         account = database.create_empty(name)
-    settings = django_database(database.spec, ConnectionSpec(), account, database.service.address)
-    process = Process.of(database.spec, ConnectionSpec())
+    # Set-up works for seconds between two statements: no time-out of the cell's may strike there.
+    connection = ConnectionSpec(options=dict(database.spec.patient_options))
+    settings = django_database(database.spec, connection, account, database.service.address)
+    process = Process.of(database.spec, connection)
     overlay = make_overlay(app, settings, database.service.address.host, process=process)
     python = environment.bin / "python"
     for arguments in app.description.setup:

@@ -99,7 +99,7 @@ class Lines:
 
 def time_left(planned: float, done: float, elapsed: float) -> float | None:
     """Seconds left at the pace seen up to now; None before a twentieth is done, when the pace says nothing."""
-    if done < planned / 20:
+    if not done or done < planned / 20:
         return None
     return (planned - done) * elapsed / done
 

@@ -28,7 +28,7 @@ def evaluate(
 def _held(expectation: Mapping[str, Any], cell: str, attempts: pd.DataFrame) -> ExpectationResult:
     metric = str(expectation["metric"])
     at_most, at_least = expectation.get("at_most"), expectation.get("at_least")
-    counts = (attempts["status"] == "ok") | ((metric == "errors.total") & (attempts["requests"] > 0))
+    counts = (attempts["status"] == "ok") | ((attempts["requests"] > 0) & metric.startswith("errors."))
     values = attempts.loc[counts, metric].dropna()
     bounds = [f"at most {at_most:g}"] if at_most is not None else []
     bounds += [f"at least {at_least:g}"] if at_least is not None else []

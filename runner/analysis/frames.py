@@ -53,11 +53,13 @@ def attempt_values(record: AttemptRecord) -> dict[str, float | None]:
     service = record.service_ms.model_dump() if record.service_ms else {}
     arrivals = record.arrivals.model_dump() if record.arrivals else {}
     times = record.waterfall_ms.model_dump() if record.waterfall_ms else {}
+    failed = sum(kind.count for kind in record.errors.values())
     values: dict[str, float | None] = {
         "requests": record.requests,
         "throughput_rps": record.throughput_rps,
         "capacity_rps": record.capacity.held_rps if record.capacity else None,
-        "errors.total": sum(kind.count for kind in record.errors.values()),
+        "errors.total": failed,
+        "errors.share": failed / record.requests if record.requests else None,
         **{f"latency_ms.{quantile}": latency.get(quantile) for quantile in QUANTILES},
         **{f"service_ms.{quantile}": service.get(quantile) for quantile in QUANTILES},
         **{f"arrivals.{name}": arrivals.get(name) for name in ARRIVALS},

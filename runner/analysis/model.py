@@ -28,6 +28,8 @@ class Errors(Strict):
     """Failed requests of an attempt, from cold start to last window; kinds add up over all attempts."""
 
     total: Number | None = None
+    #: Of all requests of the attempt, 0 to 1.
+    share: Number | None = None
     by_kind: Mapping[str, ErrorKind] = Field(default_factory=dict)
 
 

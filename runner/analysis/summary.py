@@ -141,7 +141,9 @@ def _metrics(
         throughput_rps=number(sound["throughput_rps"]),
         capacity_rps=number(sound["capacity_rps"]),
         capacity=_capacity(capacities_frame(ok)),
-        errors=Errors(total=number(frame["errors.total"]), by_kind=_errors_by_kind(attempts)),
+        errors=Errors(
+            total=number(frame["errors.total"]), share=number(frame["errors.share"]), by_kind=_errors_by_kind(attempts)
+        ),
         latency_ms=LatencyNumbers(**_numbers(sound, "latency_ms", QUANTILES)),
         service_ms=LatencyNumbers(**_numbers(sound, "service_ms", QUANTILES)) if is_open else None,
         arrivals=ArrivalNumbers(**_numbers(sound, "arrivals", ARRIVALS)) if is_open else None,
@@ -177,6 +179,11 @@ def _resources(frame: pd.DataFrame, component: str) -> ComponentNumbers:
         cpu_seconds_per_request=number(frame[f"resources.{component}.cpu_seconds_per_request"]),
         peak_memory_bytes=number(frame[f"resources.{component}.peak_memory_bytes"]),
     )
+
+
+def _errors(attempts: Iterable[AttemptRecord], frame: pd.DataFrame) -> Errors:
+    total, share = number(frame["errors.total"]), number(frame["errors.share"])
+    return Errors(total=total, share=share, by_kind=_errors_by_kind(attempts))
 
 
 def _errors_by_kind(attempts: Iterable[AttemptRecord]) -> dict[str, ErrorKind]:

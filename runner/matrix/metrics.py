@@ -17,6 +17,7 @@ METRICS = (
     "requests",
     "throughput_rps",
     "errors.total",
+    "errors.share",
     "capacity_rps",
     *(f"{times}.{name}" for times in ("latency_ms", "service_ms") for name in ("p50", "p90", "p95", "p99", "max")),
     *(f"arrivals.{name}" for name in ("due", "late", "dropped")),

@@ -31,6 +31,11 @@ class DatabaseSpec(Strict):
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     @property
+    def patient_options(self) -> Mapping[str, Any]:
+        """Django's `OPTIONS` for a session that the server does not end for being idle."""
+        return {}
+
+    @property
     def packages(self) -> frozenset[str]:
         """What the app's environment must have for this driver, by the names of the package index."""
         return frozenset({DRIVERS[self.driver].package})

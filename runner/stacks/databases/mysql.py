@@ -55,6 +55,10 @@ class MySQLSpec(DatabaseSpec):
         return {"ssl_mode": "REQUIRED"} if self.driver == "mysqlclient" else {"ssl": {"verify_mode": False}}
 
     @property
+    def patient_options(self) -> Mapping[str, Any]:
+        return {} if self.idle_limit is None else {"init_command": mysql_server.PATIENT_SESSION}
+
+    @property
     def idle_limit(self) -> float | None:
         """`wait_timeout` in seconds."""
         value = self.settings.get("wait_timeout")

@@ -56,6 +56,8 @@ _MYSQL_SETTINGS = {
     # SHOW PROCESSLIST without the lock that connecting needs too.
     "loose_performance_schema_show_processlist": "ON",
 }
+# The server's own default, for sessions that no setting of a matrix may end.
+PATIENT_SESSION = "SET SESSION wait_timeout = 28800"
 # Counting accounts needs no instrument; that of transactions tells who is idle in one. Together they cost
 # 1 % of a short transaction in an interleaved trial, MariaDB's default instruments 16 % of a point query.
 _INSTRUMENTS = ("%=OFF", "transaction=ON")
@@ -157,5 +159,5 @@ def connect(socket: Path, password: str) -> Any:
         charset="utf8mb4",
         autocommit=True,
         # A matrix may lower it for the apps; the harness's own sessions rest for as long as an attempt lasts.
-        init_command="SET SESSION wait_timeout = 28800",
+        init_command=PATIENT_SESSION,
     )

@@ -83,6 +83,10 @@ class PostgresSpec(DatabaseSpec):
         return {"sslmode": "require"} if self.tls else {}
 
     @property
+    def patient_options(self) -> Mapping[str, Any]:
+        return {} if self.idle_limit is None else {"options": f"-c {IDLE_SETTING}=0"}
+
+    @property
     def idle_limit(self) -> float | None:
         """`idle_session_timeout`: milliseconds unless it has a unit, 0 is never."""
         match = _IDLE_LIMIT.fullmatch(str(self.settings.get(IDLE_SETTING, "0")).strip())

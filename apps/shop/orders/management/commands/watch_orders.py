@@ -1,4 +1,4 @@
-"""`manage.py watch_orders`: a worker that looks for open orders, rests, looks again; it serves no requests."""
+"""`manage.py watch_orders`: a worker that looks for open orders, rests and looks again, for no request."""
 
 import time
 from argparse import ArgumentParser
