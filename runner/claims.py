@@ -66,8 +66,9 @@ def run_claims(only: Sequence[int], out: Path, wait: bool, results: Console, mes
         folder, end = measure(options, messages)
         if end.status == "interrupted":
             return 130
-        judged = judge_claim(experiment.claim, experiment.matrix.expect, write_summary(folder))
-        write_report(folder)
+        summary = write_summary(folder)
+        write_report(folder, summary)
+        judged = judge_claim(experiment.claim, experiment.matrix.expect, summary)
         print_claim(judged, results)
         if judged.verdict == "not measured":
             code = 1
