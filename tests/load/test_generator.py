@@ -10,11 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from runner import waiting
 from runner.errors import StackError
 from runner.load.generator import LoadGenerator
 from runner.load.records import read_records
 from runner.provision.native import NativeProvider
 from runner.provision.service import Address
+from tests.load.serving import serving
 
 pytestmark = pytest.mark.server
 
@@ -195,6 +197,26 @@ def test_stop_after_stop_nothing_is_lost(
     frame, _ = read_records(load.records, clock_zero=windows[0].begun)
     assert len(frame) == sum(server.paths.values()) == sum(window.requests for window in windows) > 400
     assert (frame["status"] > 0).all(), "none was cut off"
+
+
+def test_what_is_cut_off_is_on_record_as_unanswered(
+    provider: NativeProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has seen it and never answers: nobody could tell from the records that it was sent."""
+    monkeypatch.setattr(waiting, "LOAD_STOP", 0.5)
+    profile = tmp_path / "profile.py"
+    profile.write_text(PROFILE.format(module=USERS["BenchmarkUser"], user="BenchmarkUser"))
+    with serving(lambda _request, _connection: True) as silent:
+        load = generator(provider, tmp_path)
+        host, _, port = silent.url.removeprefix("http://").partition(":")
+        load.configure(profile, Address(host, int(port)), keep_alive=True, model="closed")
+        driven = load.window(0, users=2, lead_in=0.0, seconds=0.3, seed="s")
+        load.close()
+        seen = len(silent.requests)
+    frame, _ = read_records(load.records, clock_zero=driven.begun)
+    assert len(frame) == seen == driven.requests == driven.errors == 2
+    assert (frame["status"] == 0).all()
+    assert set(frame["error"]) == {"CutOff"}
 
 
 def test_several_processes_drive_together_and_each_keeps_its_record(
