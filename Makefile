@@ -76,6 +76,26 @@ format: setup-dev ## format the code and mend what can be mended by itself
 benchmarks: setup-dev ## measure connbench itself: its overhead, its sampler, its recorder
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: kills
+kills: setup-dev ## kill the runner at KILLS random moments and see that nothing is lost or left
+	@KILLS='$(or $(KILLS),50)' $(BIN)/pytest tests/test_kills.py $(ARGS)
+
+.PHONY: counts
+counts: setup-dev ## put every fault in, count what became of it, make docs/reliability.md of the counts
+	@rm -f benchmarks/faults.jsonl
+	@FAULTS='$(CURDIR)/benchmarks/faults.jsonl' $(BIN)/pytest tests/test_kills.py tests/test_breakage.py $(ARGS)
+	@$(BIN)/python -m benchmarks.reliability
+
+.PHONY: audit
+audit: setup-dev ## look for known weaknesses in every locked package
+	@for lock in requirements/*.txt; do \
+	  echo "$$lock"; $(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes -r "$$lock" || failed=1; \
+	done; exit $${failed:-0}
+
+.PHONY: secrets
+secrets: setup-dev ## look for secrets in what is committed; known harmless finds are in .secrets.baseline
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+
 .PHONY: picture
 picture: setup-dev ## take the README's picture of a run's report (needs Chromium)
 	@scripts/system-packages --browser
@@ -96,6 +116,7 @@ lock-check: ## say whether requirements/ is what pyproject.toml asks for
 ## ONLY=GLOB         bench: only the cells whose id matches; claims: the claim's number
 ## PROVIDER=NAME     bench: where it runs (auto, native)
 ## RUN=FOLDER        report, picture: which run (results/latest)
+## KILLS=N           kills: how often (50)
 ## UPGRADE=1         lock: take the newest versions
 ## ARGS="…"          bench, test, test-fast, benchmarks: anything else, handed on as it is
 ## SETUP=no          all: look for nothing and install nothing

@@ -112,12 +112,22 @@ class RunFolder:
         path = self.path / "end.json"
         return read_json(path, RunEnd) if path.exists() else None
 
+    def _read_attempt(self, path: Path) -> AttemptRecord:
+        """Ids become paths, and a folder may come from elsewhere: nothing in it leads out of it."""
+        if not path.resolve().is_relative_to(self.path):
+            raise UsageError(f"{path}: leads out of the run's folder; it is not read")
+        record = read_json(path, AttemptRecord)
+        if self.attempt_path(record.cell, record.block, record.attempt) != path.parent:
+            raise UsageError(
+                f"{path}: is not where it belongs: it says of itself that it is attempt {record.attempt} of "
+                f"block {record.block} of {record.cell!r}"
+            )
+        return record
+
     def attempts(self) -> list[tuple[Path, AttemptRecord]]:
         """Every finished attempt with its folder, by block and then cell."""
-        found = [
-            (path.parent, read_json(path, AttemptRecord))
-            for path in sorted((self.path / "cells").glob("*/b*-a*/attempt.json"))
-        ]
+        paths = sorted((self.path / "cells").glob("*/b*-a*/attempt.json"))
+        found = [(path.parent, self._read_attempt(path)) for path in paths]
         return sorted(found, key=lambda pair: (pair[1].block, pair[1].cell, pair[1].attempt))
 
 
@@ -168,7 +178,7 @@ def read_json(path: Path, model: type[Record]) -> Record:
     """Reads one record; a broken, foreign or newer file is refused with its path."""
     try:
         raw = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if not isinstance(version, int):

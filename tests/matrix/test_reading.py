@@ -19,7 +19,7 @@ from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
 from tests.matrix.examples import ROOT
 
-FUZZ_EXAMPLES = int(os.environ.get("CONNBENCH_FUZZ_EXAMPLES", "200"))
+FUZZ_EXAMPLES = int(os.environ.get("CONNBENCH_FUZZ_EXAMPLES", "2000"))
 
 GOOD = """\
 name: good
@@ -437,7 +437,12 @@ def mutated_text(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=FUZZ_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=FUZZ_EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(text=mutated_data() | mutated_text())
 def test_nothing_but_a_matrix_or_a_refusal(tmp_path: Path, text: str) -> None:
     with contextlib.suppress(UsageError):

@@ -1,0 +1,17 @@
+"""The counts in docs/reliability.md are those of benchmarks/faults.jsonl."""
+
+from pathlib import Path
+
+from benchmarks.reliability import FAULTS, PAGE, counts, page_with
+
+
+def test_the_page_says_what_was_counted() -> None:
+    page = PAGE.read_text("utf-8")
+    assert page_with(counts(), page) == page
+
+
+def test_what_did_not_survive_is_counted(tmp_path: Path) -> None:
+    faults = tmp_path / "faults.jsonl"
+    faults.write_text('{"fault": "a", "survived": true}\n{"fault": "a", "survived": false}\n')
+    assert "| a | 2 | 1 |" in counts(faults)
+    assert FAULTS.exists()
