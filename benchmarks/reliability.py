@@ -11,7 +11,7 @@ BEGIN, END = "<!-- counts -->\n", "<!-- end of counts -->\n"
 
 def counts(faults: Path = FAULTS) -> str:
     """A table, one row a fault: how often it was put in, and how often nothing was lost or left behind."""
-    rows = [json.loads(line) for line in faults.read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for line in faults.read_text("utf-8").splitlines()] if faults.exists() else []
     injected = Counter(row["fault"] for row in rows)
     survived = Counter(row["fault"] for row in rows if row["survived"])
     lines = ["| fault | injected | survived |", "|---|---|---|"]

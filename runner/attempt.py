@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from runner import probe
+from runner import probe, waiting
 from runner.asking import refuse_if_lost
 from runner.breaker import Breaker
 from runner.errors import ConnbenchError, Interrupted, PortLost, ResultsUnwritable, StackError
@@ -371,8 +371,10 @@ class Attempt:
             raise StackError(f"the relay to the database ended under load; its log ends:\n{distance.relay.log_tail()}")
 
     def _refuse_silence(self, driven: Driven, where: str) -> None:
-        """A stretch in which no request came to any end: the app hangs, and would be counted as doing nothing well."""
-        if driven.requests == 0 and (driven.due or not self.evidence.is_open):
+        """A stretch in which no request was answered before it was cut off: the app hangs."""
+        nothing_left = driven.requests == 0 and (driven.due or not self.evidence.is_open)
+        all_cut_off = driven.requests == driven.errors and driven.stopped - driven.end > 0.9 * waiting.LOAD_STOP
+        if nothing_left or (driven.requests and all_cut_off):
             seconds = driven.stopped - driven.begun
             raise StackError(
                 f"the app hangs: none of its {self.cell.load.users} users had an answer in {where} ({seconds:.0f} s); "
