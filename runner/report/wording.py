@@ -234,9 +234,13 @@ def metric_title(metric: str) -> str:
 
 
 def answer_value(answer: Answer) -> str:
-    unit = _ANSWERS[answer.metric][1]
-    figure = whole(answer.value) if answer.metric == "connections.peak" else three_digits(answer.value)
-    return f"{figure} {unit}".strip()
+    return metric_value(answer.metric, answer.value)
+
+
+def metric_value(metric: str, value: float) -> str:
+    """A figure that is the best in something, with its unit."""
+    figure = whole(value) if metric == "connections.peak" else three_digits(value)
+    return f"{figure} {_ANSWERS[metric][1]}".strip()
 
 
 def answer_certainty(answer: Answer) -> str:
@@ -251,6 +255,19 @@ def answer_certainty(answer: Answer) -> str:
     if answer.unknown:
         parts.append("one block cannot say how sure this is")
     return "; ".join(parts)
+
+
+def short_certainty(answer: Answer) -> str:
+    """The same in a few words, without names."""
+    if answer.unknown:
+        return "not sure: too few blocks"
+    if not answer.level_with:
+        return "told apart from all others" if answer.metric != "connections.peak" else "no other as few (exact count)"
+    others = counted(len(answer.level_with), "other")
+    if answer.detectable is None:
+        return f"the same in {others} (exact count)"
+    word = "underpowered against" if is_underpowered(answer.blocks, answer.detectable) else "not distinguishable from"
+    return f"{word} {others}"
 
 
 def answer_ratio(summary: Summary, answer: Answer) -> str:

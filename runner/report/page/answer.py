@@ -16,6 +16,7 @@ from runner.report.wording import (
     flag_lines,
     predicted_peak,
     run_shortcomings,
+    short_certainty,
     three_digits,
     unsound,
     whole,
@@ -253,20 +254,8 @@ def _tile(answer: Answer, cells: dict[str, Cell]) -> Tile:
         unit=unit,
         cell=cells[answer.cell],
         others=[cells[name] for name in answer.level_with if name in cells],
-        certainty=_tile_certainty(answer),
+        certainty=short_certainty(answer),
     )
-
-
-def _tile_certainty(answer: Answer) -> str:
-    if answer.unknown:
-        return "not sure: too few blocks"
-    if not answer.level_with:
-        return "told apart from all others" if answer.metric != "connections.peak" else "no other as few (exact count)"
-    others = counted(len(answer.level_with), "other")
-    if answer.detectable is None:
-        return f"the same in {others} (exact count)"
-    word = "underpowered against" if is_underpowered(answer.blocks, answer.detectable) else "not distinguishable from"
-    return f"{word} {others}"
 
 
 def _servers(database: Database) -> list[ServerRow]:

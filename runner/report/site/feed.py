@@ -28,7 +28,7 @@ def _entry(run: PublishedRun) -> str:
     if run.broken:
         told.append(f"{run.broken} of {counted(run.expectations, 'expectation')} broken")
     told += [
-        f"{best.database}: quickest {best.cell}" + (f" ({best.level_with} level with it)" if best.level_with else "")
+        f"{best.database}: quickest {best.cell} ({best.certainty})"
         for best in run.best
         if best.metric == "throughput_rps"
     ]

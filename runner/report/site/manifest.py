@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from runner.analysis.decisions import is_underpowered
 from runner.analysis.history import Night
 from runner.analysis.model import Answer, Summary
 from runner.models import Strict
-from runner.report.wording import database_of
+from runner.report.wording import database_of, short_certainty
 from runner.results.schema import SCHEMA_VERSION
 from runner.results.store import read_json, write_json
 
@@ -14,14 +15,15 @@ NAME = "site.json"
 
 
 class Best(Strict):
-    """The best cell of a database in one metric, and how many others are level with it."""
+    """The best cell of a database in one metric, and how sure that is; `is_known`: enough was measured to say."""
 
     database: str
     metric: str
     cell: str
     value: float
+    certainty: str
+    is_known: bool
     level_with: int
-    unknown: int
 
 
 class PublishedRun(Strict):
@@ -42,12 +44,12 @@ class PublishedRun(Strict):
 
     @property
     def verdict(self) -> str:
-        """In one word or two, for a badge."""
+        """In a few words, for a badge: cells failed, expectations broken."""
         if not self.finished:
             return "cut off"
-        if self.failed or self.broken:
-            return f"{self.failed + self.broken} failed"
-        return "passing"
+        wrong = [f"{self.failed} failed"] if self.failed else []
+        wrong += [f"{self.broken} broken"] if self.broken else []
+        return ", ".join(wrong) or "passing"
 
 
 class Manifest(Strict):
@@ -84,8 +86,10 @@ def _best(answer: Answer) -> Best:
         metric=answer.metric,
         cell=answer.cell,
         value=answer.value,
+        certainty=short_certainty(answer),
+        is_known=not answer.unknown
+        and (answer.detectable is None or not is_underpowered(answer.blocks, answer.detectable)),
         level_with=len(answer.level_with),
-        unknown=len(answer.unknown),
     )
 
 

@@ -80,7 +80,7 @@ def _write_badges(folder: Path, manifest: Manifest) -> None:
         colour = {"passing": "good", "cut off": "quiet"}.get(run.verdict, "bad")
         write_page(folder / "latest.svg", badge("connbench", run.verdict, colour))
         for best in run.best:
-            if best.metric == "throughput_rps" and not best.unknown:
+            if best.metric == "throughput_rps" and best.is_known:
                 level = f" and {best.level_with} level" if best.level_with else ""
                 text = badge(f"{best.database}: quickest", f"{best.cell}{level}", "good")
                 write_page(folder / f"{safe_name(best.database)}.svg", text)

@@ -226,6 +226,8 @@
     return { label, stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, labelSize: 22, size: 48, ...more };
   }
 
+  const lasting = (one) => one.t.reduce((sum, step) => sum + step, 0) / 100;
+
   function connectionsPlot(one, width) {
     let now = 0;
     const times = one.t.map((step) => (now += step) / 100);
@@ -249,7 +251,7 @@
         width,
         height: 300,
         cursor: { sync: { key: "zoom" } },
-        scales: { x: { time: false }, y: { range: (plot, low, high) => [0, Math.max(high, 1) * 1.08] } },
+        scales: { x: { time: false, range: () => [0, lasting(one)] }, y: { range: (plot, low, high) => [0, Math.max(high, 1) * 1.08] } },
         axes: [axis("seconds driven or watched"), axis("connections")],
         series: [{ label: "seconds" }, ...drawn.reverse(), ...lines],
         hooks: { draw: [phaseMarks(one.m)] },
@@ -267,7 +269,7 @@
         width,
         height: 200,
         cursor: { sync: { key: "zoom" } },
-        scales: { x: { time: false }, rate: { range: (plot, low, high) => [0, high * 1.08 || 1] }, ms: { range: (plot, low, high) => [0, high * 1.08 || 1] } },
+        scales: { x: { time: false, range: () => [0, lasting(one)] }, rate: { range: (plot, low, high) => [0, high * 1.08 || 1] }, ms: { range: (plot, low, high) => [0, high * 1.08 || 1] } },
         axes: [axis("seconds driven or watched"), axis("requests/s", { scale: "rate" }), axis("p95, ms", { scale: "ms", side: 1, grid: { show: false } })],
         series: [{ label: "seconds" }, line("requests/s", "--work", "rate"), line("p95, ms", "--worse", "ms")],
         hooks: { draw: [phaseMarks(one.m)] },
