@@ -50,9 +50,7 @@ def judged(number: int, verdict: str = "holds", condition: str = "") -> JudgedCl
 
 def test_every_experiment_is_whole_and_short() -> None:
     found = experiments()
-    numbers = [experiment.claim.number for experiment in found]
-    assert numbers == sorted(numbers)
-    assert len(numbers) >= 11
+    assert [experiment.claim.number for experiment in found] == list(range(1, 14))
     seconds = []
     for experiment in found:
         plan = make_plan(expand(experiment.matrix), experiment.matrix, seed=1)
