@@ -6,30 +6,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from runner.analysis.claims import JudgedClaim, judge_claim
+from runner.analysis.claims import JudgedClaim, KeptClaims, judge_claim
 from runner.analysis.summary import write_summary
 from runner.bench import Options, measure
 from runner.errors import UsageError
 from runner.host import describe_host
 from runner.matrix.reading import PROJECT, read_matrix
 from runner.matrix.spec import ClaimSpec, MatrixFile
-from runner.models import Strict
 from runner.report.claims import claims_page, print_claim
 from runner.report.html import write_report
-from runner.results.schema import SCHEMA_VERSION, HostRecord
 from runner.results.store import read_json, write_json
 
 MATRICES = PROJECT / "matrices" / "documented"
 KEPT = PROJECT / "results" / "claims" / "claims.json"
 PAGE = PROJECT / "docs" / "claims.md"
-
-
-class KeptClaims(Strict):
-    """results/claims/claims.json: the last answer to each claim, of which docs/claims.md is made."""
-
-    schema_version: int = SCHEMA_VERSION
-    host: HostRecord
-    claims: Sequence[JudgedClaim]
 
 
 @dataclass(frozen=True)

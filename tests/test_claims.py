@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner import claims as trying
-from runner.analysis.claims import Finding, JudgedClaim
-from runner.claims import KEPT, PAGE, KeptClaims, experiments, keep_claim
+from runner.analysis.claims import Finding, JudgedClaim, KeptClaims
+from runner.claims import KEPT, PAGE, experiments, keep_claim
 from runner.errors import UsageError
 from runner.host import describe_host
 from runner.matrix.expansion import expand

@@ -7,6 +7,7 @@ from runner.analysis.model import CellSummary, Number, Summary
 from runner.matrix.axes import selects
 from runner.matrix.spec import ClaimSpec, Expectation
 from runner.models import Strict
+from runner.results.schema import SCHEMA_VERSION, HostRecord
 
 ClaimVerdict = Literal["holds", "holds with a condition", "does not hold", "not measured"]
 
@@ -37,6 +38,14 @@ class JudgedClaim(Strict):
     run: str
     measured_at: str
     wall_seconds: float
+
+
+class KeptClaims(Strict):
+    """results/claims/claims.json: the last answer to each claim, of which docs/claims.md is made."""
+
+    schema_version: int = SCHEMA_VERSION
+    host: HostRecord
+    claims: Sequence[JudgedClaim]
 
 
 def judge_claim(claim: ClaimSpec, expect: Sequence[Expectation], summary: Summary) -> JudgedClaim:

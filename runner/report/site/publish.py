@@ -3,25 +3,25 @@
 What the site knew before stays: a nightly job has the last run's folder alone, and the pages of those before it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from runner.analysis.claims import JudgedClaim, KeptClaims
 from runner.analysis.history import read_history, series_of
 from runner.analysis.summary import summarise
 from runner.errors import UsageError
+from runner.report.claims import measured
 from runner.report.html import render, render_template, write_page
 from runner.report.site.badge import badge
 from runner.report.site.courses import courses
 from runner.report.site.feed import feed
 from runner.report.site.manifest import Manifest, merged, published, read_manifest, write_manifest
-from runner.results.store import RunFolder, open_run
+from runner.results.store import RunFolder, open_run, read_json, write_json
 
 STYLES = ("page.css", "site.css")
-#: Beside the runs' folders, by name; what `connbench claims` writes is shown where it is there.
-HISTORY, CLAIMS = "history", "claims.json"
+#: Beside the runs' folders.
+HISTORY, CLAIMS = "history", "claims/claims.json"
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ def find_runs(results: Path) -> list[RunFolder]:
     return [open_run(path.parent) for path in sorted(results.glob("*/run.json")) if not path.parent.is_symlink()]
 
 
-def _write_pages(site: Path, manifest: Manifest, claims: Sequence[dict[str, Any]]) -> None:
+def _write_pages(site: Path, manifest: Manifest, claims: Sequence[JudgedClaim]) -> None:
     drawn = courses(series_of(manifest.nights))
     write_page(site / "index.html", render_template("site/index.html.j2", STYLES, manifest=manifest, claims=claims))
     write_page(site / "history.html", render_template("site/history.html.j2", STYLES, manifest=manifest, courses=drawn))
-    write_page(site / "claims.html", render_template("site/claims.html.j2", STYLES, claims=claims))
+    write_page(site / "claims.html", render_template("site/claims.html.j2", STYLES, claims=claims, measured=measured))
     write_page(site / "feed.xml", feed(manifest))
     _write_badges(site / "badges", manifest)
 
@@ -91,19 +91,11 @@ def safe_name(name: str) -> str:
     return "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in name) or "unnamed"
 
 
-def _claims(results: Path, site: Path) -> list[dict[str, Any]]:
-    """The table of claims as its file has it: a list of objects. The site keeps a copy."""
-    source, kept = results / CLAIMS, site / CLAIMS
-    path = source if source.is_file() else kept
-    if not path.is_file():
-        return []
-    try:
-        read = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
-    found = read.get("claims") if isinstance(read, dict) else read
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise UsageError(f"{path}: a list of claims was expected")
-    if path is source:
-        write_page(kept, path.read_text("utf-8"))
-    return found
+def _claims(results: Path, site: Path) -> Sequence[JudgedClaim]:
+    """The claims beside the runs, or those that the site kept; it keeps a copy."""
+    source, kept = results / CLAIMS, site / Path(CLAIMS).name
+    if source.is_file():
+        read = read_json(source, KeptClaims)
+        write_json(kept, read)
+        return read.claims
+    return read_json(kept, KeptClaims).claims if kept.is_file() else []

@@ -1,18 +1,18 @@
 """The site: what is in it, what stays, and that nothing of a run is believed."""
 
-import json
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from runner.analysis.claims import JudgedClaim, KeptClaims
 from runner.analysis.history import Night, NightRatio, add_night
 from runner.errors import UsageError
 from runner.report.site.badge import badge
 from runner.report.site.manifest import read_manifest
 from runner.report.site.publish import publish, safe_name
-from runner.results.store import RunFolder
+from runner.results.store import RunFolder, write_json
 from tests.synthetic import models, showcase, write_run
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -102,14 +102,19 @@ def test_the_feed_is_an_atom_feed_with_the_newest_first(tmp_path: Path) -> None:
 
 
 def test_claims_are_shown_and_kept(tmp_path: Path) -> None:
-    a_run(tmp_path / "results", "2025-11-20")
-    claims = [{"claim": HOSTILE, "verdict": "holds"}, {"claim": "pools are faster", "verdict": None, "source": "docs"}]
-    (tmp_path / "results" / "claims.json").write_text(json.dumps({"claims": claims}))
+    run = a_run(tmp_path / "results", "2025-11-20")
+    known = {"number": 1, "says": HOSTILE, "page": "folklore", "url": "javascript:alert(1)", "how": "", "condition": ""}
+    judged = {"verdict": "does not hold", "findings": [], "versions": ["django 5.2"], "run": run.path.name}
+    claim = JudgedClaim.model_validate({**known, **judged, "measured_at": "2025-11-20T02:00:00", "wall_seconds": 1.0})
+    kept = tmp_path / "results" / "claims" / "claims.json"
+    kept.parent.mkdir()
+    write_json(kept, KeptClaims(host=run.run().host, claims=[claim]))
     publish(tmp_path / "results", tmp_path / "site")
     page = (tmp_path / "site" / "claims.html").read_text()
-    assert "pools are faster" in page
+    assert "does not hold" in page
     assert "<script>alert" not in page
-    (tmp_path / "results" / "claims.json").unlink()
+    assert "javascript:" not in page
+    kept.unlink()
     publish(tmp_path / "results", tmp_path / "site")
     assert (tmp_path / "site" / "claims.html").read_text() == page
 
