@@ -46,7 +46,7 @@ def test_the_shop() -> None:
     shop = load_app("shop")
     assert shop.folder == apps.ROOT / "apps" / "shop"
     assert (shop.folder / "manage.py").exists()
-    assert shop.description.endpoints_without_database == {"GET /health/"}
+    assert shop.description.endpoints_without_database == {"GET /health/", "GET /rates/EUR/"}
     checked = {check.endpoint for check in shop.description.checks}
     assert {audit.endpoint for audit in shop.description.audits} <= checked
     assert shop.description.ready in {check.path for check in shop.description.checks}
