@@ -17,7 +17,7 @@ from runner.report.page.timeline import Axes, Chart, axes_for, draw, points_for,
 from runner.results.store import read_frame
 
 #: Points of a zoomed series at most, and what all series of a page may have together.
-_MOST_ZOOMED, _ALL_ZOOMED = 1200, 90_000
+_MOST_ZOOMED, _ALL_ZOOMED = 1200, 60_000
 
 
 @dataclass(frozen=True)

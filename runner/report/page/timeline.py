@@ -24,7 +24,7 @@ _GAP = 3
 #: Steps of a path within a unit.
 FINENESS = 2
 #: Points drawn of a cell at most, and what all cells of a page may have together.
-_MOST_POINTS, _ALL_POINTS, _FEWEST_POINTS = 120, 10_000, 20
+_MOST_POINTS, _ALL_POINTS, _FEWEST_POINTS = 120, 8_000, 14
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def axes_for(seen: int, bounds: Sequence[int], speed: Sequence[SpeedPoint]) -> A
 
 
 def _share(part: Phase, parts: Sequence[Phase], most: int) -> int:
-    return max(3, round(most * part.seconds / sum(each.seconds for each in parts)))
+    return max(2, round(most * part.seconds / sum(each.seconds for each in parts)))
 
 
 def _lay_out(parts: Sequence[Phase]) -> list[Stretch]:
