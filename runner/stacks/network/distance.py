@@ -12,13 +12,17 @@ from pathlib import Path
 from runner.errors import StackError
 from runner.provision.native import NativeProvider, NativeService, own_module
 from runner.provision.service import Address
-from runner.stacks.databases.base import Database
+from runner.stacks.databases.base import Account, Database
 
 PORT_TRIES = 10
 # Clients that wait to be taken in: more than any group connects at once.
 BACKLOG = 4096
-# Statements on one session, each way, of which the median is taken.
+# Statements on one session, each way, of which the median is taken …
 STATEMENTS = 25
+# … in rounds, since other servers are being set up meanwhile: a busy processor can only add to a distance. The round
+# that adds least counts, and the first that is this near to what was asked (share, and seconds) is the last.
+ROUNDS = 8
+NEAR_ENOUGH = (0.05, 0.0003)
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,25 @@ def set_apart(database: Database, provider: NativeProvider, name: str, logs: Pat
     relay = start_relay(provider, database.service.address, database.spec.round_trip, f"{name}-distance", logs)
     account = database.create_empty("distance")
     try:
+        return _measured(database, account, relay)
+    finally:
+        database.drop(account)
+
+
+def _measured(database: Database, account: Account, relay: NativeService) -> Distance:
+    asked, (share, seconds) = database.spec.round_trip, NEAR_ENOUGH
+    rounds: list[Distance] = []
+    while len(rounds) < ROUNDS:
         near, far = (
             statistics.median(database.time_statements(account, address, STATEMENTS))
             for address in (database.service.address, relay.address)
         )
-    finally:
-        database.drop(account)
-    return Distance(relay, near, far)
+        rounds.append(Distance(relay, near, far))
+        if asked <= rounds[-1].added <= asked * (1 + share) + seconds:
+            break
+    # Where the near way was slow for a moment, the distance looks shorter than it can be.
+    sound = [one for one in rounds if one.added >= asked]
+    return min(sound or rounds, key=lambda one: abs(one.added - asked))
 
 
 def start_relay(provider: NativeProvider, server: Address, round_trip: float, name: str, logs: Path) -> NativeService:
