@@ -166,10 +166,13 @@ def _together(parts: Sequence[dict[str, Any]], *, steady: bool) -> Driven:
     def total(name: str) -> Any:
         return sum(part[name] for part in parts)
 
+    start, end = max(part["start"] for part in parts), min(part["end"] for part in parts)
+    if end <= start:
+        raise StackError("the processes of the load generator never drove at the same time: the machine is too busy")
     return Driven(
         begun=min(part["begun"] for part in parts),
-        start=max(part["start"] for part in parts),
-        end=min(part["end"] for part in parts),
+        start=start,
+        end=end,
         stopped=max(part["stopped"] for part in parts),
         steady=steady,
         requests=total("requests"),
