@@ -117,15 +117,14 @@ class Laboratory:
         )
         return make_plan(expand(matrix), matrix, seed=1, blocks=blocks)
 
-    def run(self, plan: Plan, *, in_order: bool = True) -> tuple[dict[tuple[str, int], AttemptRecord], RunEnd]:
-        """Runs it; with `in_order` the cells of each group come as the matrix lists them."""
-        if in_order:
-            order = list(plan.cells)
-            groups = tuple(
-                replace(group, attempts=tuple(sorted(group.attempts, key=lambda one: order.index(one.cell))))
-                for group in plan.groups
-            )
-            plan = replace(plan, groups=groups)
+    def run(self, plan: Plan) -> tuple[dict[tuple[str, int], AttemptRecord], RunEnd]:
+        """Runs it; the cells of each group come as the matrix lists them."""
+        order = list(plan.cells)
+        groups = tuple(
+            replace(group, attempts=tuple(sorted(group.attempts, key=lambda one: order.index(one.cell))))
+            for group in plan.groups
+        )
+        plan = replace(plan, groups=groups)
         recipes = {cell.environment for cell in plan.cells.values()}
         environments = {recipe: build_environment(recipe) for recipe in recipes}
         apps = {cell: self.apps.get(cell, load_app("shop")) for cell in plan.cells}

@@ -107,11 +107,14 @@ def test_three_in_a_row_that_fail_alike_stop_the_run(laboratory: Laboratory, tmp
     with injected("three cells in a row fail alike"):
         records, end = laboratory.run(plan)
         assert end.status == "stopped"
-        assert "3 in a row failed alike (db-sync-one, db-sync-two, db-sync-three)" in end.finding
+        assert re.search(r"3 in a row failed alike \((db-sync-\w+, ){2}db-sync-\w+\)", end.finding)
         assert "no_such_module" in end.finding
         assert {block for _, block in records} == {1}
-        assert "the run was stopped" in verdict(records, "four")
-        assert [records[f"db-sync-{name}", 1].cut_off for name in ("three", "four")] == [False, True]
+        # Whichever cell was to come fourth was not tried, and `resume` will.
+        tried = [record for record in records.values() if not record.cut_off]
+        assert len(tried) == 3
+        assert all("no_such_module" in record.verdict.reason for record in tried)
+        assert all("the run was stopped" in record.verdict.reason for record in records.values() if record.cut_off)
 
 
 # --- the database ---
