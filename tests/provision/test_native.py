@@ -102,6 +102,47 @@ def test_who_is_deaf_is_ended_all_the_same(
     assert not service.alive()
 
 
+STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+
+
+def test_a_family_stands_still_and_goes_on(start: Start) -> None:
+    service = start(PARENT)
+    service.suspend()
+    family = service.processes()
+    assert len(family) == 2
+    assert waiting.wait_for(lambda: all(one.status() in STOPPED for one in family) or None, 10)
+    service.resume()
+    assert waiting.wait_for(lambda: not any(one.status() in STOPPED for one in family) or None, 10)
+    service.resume()
+    assert service.alive()
+
+
+def test_what_stands_still_can_be_ended_in_good_order(start: Start, provider: NativeProvider) -> None:
+    service = start(sleeper())
+    service.suspend()
+    provider.stop(service)
+    assert "KeyboardInterrupt" in service.log_tail()
+
+
+def test_what_was_stopped_starts_again_as_the_same_service(
+    start: Start, provider: NativeProvider, tmp_path: Path
+) -> None:
+    service = start(sleeper())
+    first, log = service.pid, service.log_path
+    provider.stop(service)
+    spent = service.cpu_seconds()
+    assert service.exit_code is not None
+    provider.start_again(service)
+    assert waiting.wait_for(lambda: log.read_text().count("ready") == 2 or None, 30)
+    assert service.pid != first
+    assert service.exit_code is None
+    assert service.cpu_seconds() >= spent > 0
+    provider.close()
+    assert not service.alive()
+    with pytest.raises(StackError, match="was not started again: the run is being stopped"):
+        provider.start_again(service)
+
+
 def test_grandchildren_go_with_their_parent(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     service = start(PARENT)
     grandchild = int(service.log_tail())

@@ -187,6 +187,49 @@ class DatabaseContract:
         assert refused >= 3
         assert (books.opened, books.refused, books.current, books.doubt) == (len(held), refused, len(held), "")
 
+    def test_connections_that_are_killed_are_gone_and_stay_in_the_books(
+        self, database: Database, original: Account, account: Account
+    ) -> None:
+        other = database.create_from_template("not_killed", original)
+        spared, held = session(database, other), [session(database, account) for _ in range(3)]
+        assert database.kill_connections(account) == 3
+        for client in held:
+            with pytest.raises(Exception, match=r"(?i)terminat|gone|lost|closed|connection|kill"):
+                ask(client, "SELECT 1")
+        books = database.books(account)
+        assert (books.opened, books.current, books.doubt) == (3, 0, "")
+        assert ask(spared, "SELECT 1") == [(1,)]
+        for client in [spared, *held]:
+            client.close()
+        database.drop(other)
+
+    def test_a_server_that_stands_still_answers_when_it_goes_on(self, database: Database, account: Account) -> None:
+        with closing(session(database, account)) as client:
+            database.pause()
+            try:
+                answer = _in_background(lambda: ask(client, "SELECT 1"))
+                answer.join(0.5)
+                assert answer.is_alive()
+            finally:
+                database.resume()
+            answer.join(30)
+            assert not answer.is_alive()
+
+    def test_the_books_go_on_after_a_restart(self, database: Database, account: Account) -> None:
+        mark = database.mark_peak(account)
+        before = [session(database, account) for _ in range(3)]
+        told = database.books(account)
+        database.restart()
+        assert told.opened == 3
+        after = session(database, account)
+        ask(after, "SELECT 1")
+        books, peak = database.books(account), database.read_peak(mark)
+        assert (books.opened, books.refused, books.current) == (4, 0, 1)
+        assert books.transactions >= told.transactions
+        assert (peak.connections, peak.slots) == (3, 3)
+        for client in [after, *before]:
+            client.close()
+
     def test_the_harness_is_not_in_the_books(self, database: Database, account: Account, monitor: Monitor) -> None:
         for _ in range(3):
             database.books(account)

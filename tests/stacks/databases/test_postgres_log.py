@@ -76,3 +76,15 @@ def test_a_name_used_again_starts_anew(path: Path) -> None:
     log.read()
     log.forget("shop")
     assert log.tally("shop").opened == 0
+
+
+def test_no_session_outlives_the_server(path: Path) -> None:
+    path.write_text(opened(1) + opened(2) + gone(1))
+    log = ConnectionLog(path)
+    log.server_stopped()
+    tally = log.tally("shop")
+    assert (tally.opened, tally.live, sum(tally.changes)) == (2, {}, 0)
+    with path.open("a") as more:
+        more.write(opened(2))
+    log.read()
+    assert (tally.opened, len(tally.live), tally.peak(0, 0)) == (3, 1, 2)
