@@ -11,7 +11,7 @@ import requests
 
 from runner import probe
 from runner.provision.native import Command, NativeProvider, NativeService, run_command
-from runner.stacks.app import Timing, load_app, make_overlay
+from runner.stacks.app import Process, Timing, load_app, make_overlay
 from runner.stacks.environment import build_environment
 from runner.stacks.servers.base import Launch, ServerSpec
 from runner.stacks.versions import Recipe
@@ -54,13 +54,18 @@ class Served:
 
 @contextmanager
 def serving(
-    spec: ServerSpec, database: dict[str, Any], folder: Path, environment: str = "psycopg3", timing: Timing = "full"
+    spec: ServerSpec,
+    database: dict[str, Any],
+    folder: Path,
+    environment: str = "psycopg3",
+    timing: Timing = "full",
+    process: Process | None = None,
 ) -> Iterator[Served]:
     """Starts the shop under this server as an attempt does; its logs are in `folder`."""
     shop, provider = load_app("shop"), NativeProvider()
     try:
         address = provider.free_address()
-        overlay = make_overlay(shop, database, address.host, timing, query_at_import=spec.opens_before_fork)
+        overlay = make_overlay(shop, database, address.host, timing, process, query_at_import=spec.opens_before_fork)
         launch = Launch(
             bin=build_environment(Recipe(environment)).bin,
             project=shop.folder,

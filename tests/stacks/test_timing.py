@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from runner.load.recorder import NO_COUNT, NO_TIMING, server_timing
 from runner.preparation import Prepared, prepare_database
 from runner.provision.native import NativeProvider
-from runner.stacks.app import Timing, django_database, load_app
+from runner.stacks.app import Process, Timing, django_database, load_app
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec, DatabaseSpec
 from runner.stacks.databases.base import Account
@@ -86,10 +86,10 @@ def shop(
 ) -> Iterator[tuple[Served, Account]]:
     database = prepared.database
     account = database.create_from_template(f"timing_{next(_numbers)}", prepared.templates[()].account)
-    settings = django_database(
-        database.spec, ConnectionSpec.model_validate(connection), account, database.service.address
-    )
-    with serving(server, settings, folder, driver_environment(database.spec), timing) as served:
+    spec = ConnectionSpec.model_validate(connection)
+    settings = django_database(database.spec, spec, account, database.service.address)
+    process = Process.of(database.spec, spec)
+    with serving(server, settings, folder, driver_environment(database.spec), timing, process) as served:
         yield served, account
 
 
