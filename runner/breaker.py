@@ -18,23 +18,20 @@ class Breaker:
     def failed(self, who: str, reason: str) -> None:
         """`who` failed: a cell, or a block's group where it was the database that all its cells share.
 
-        Failures are alike if their first and last lines are, names and numbers aside: the first says what happened,
-        the last of a log's tail why.
+        Failures are alike if their first lines are, names and numbers aside: it says what happened, and why where
+        that is known. The last lines of a log come in any order.
         """
-        alike = _gist(reason.replace(who, "…"))
-        if _VARYING.sub("#", alike) != self._alike:
-            self._who, self._alike = [], _VARYING.sub("#", alike)
+        lines = [line.strip() for line in reason.replace(who, "…").splitlines() if line.strip()] or [""]
+        alike = _VARYING.sub("#", lines[0])
+        if alike != self._alike:
+            self._who, self._alike = [], alike
         if who not in self._who:
             self._who.append(who)
         if len(self._who) >= IN_A_ROW and not self.finding:
             names = ", ".join(self._who)
-            self.finding = f"{IN_A_ROW} in a row failed alike ({names}), so the run was stopped: {alike}"
+            last = f" {lines[-1]}" if len(lines) > 1 else ""
+            self.finding = f"{IN_A_ROW} in a row failed alike ({names}), so the run was stopped: {lines[0]}{last}"
 
     def worked(self) -> None:
         """A cell got through: what failed before it was not everybody's fault."""
         self._who, self._alike = [], ""
-
-
-def _gist(reason: str) -> str:
-    lines = [line.strip() for line in reason.splitlines() if line.strip()] or [""]
-    return lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"

@@ -194,8 +194,8 @@ def test_helpers_that_break(laboratory: Laboratory) -> None:
     with injected("Locust dies"), injected("Locust stalls"), injected("the database sampler is cut off"):
         records, end = laboratory.run(plan)
         assert end.status == "finished"
-        assert "the load generator ended by itself" in verdict(records, "dies")
-        assert "the load generator did not answer within" in verdict(records, "stalls")
+        assert "the load generator (db-sync-dies) was ended by SIGKILL" in verdict(records, "dies")
+        assert "the load generator (db-sync-stalls) did not answer within" in verdict(records, "stalls")
         assert "the database sampler" in verdict(records, "unseen")
         for cell in ("dies", "stalls", "good", "unseen"):
             assert_ok(records, cell, 2)
