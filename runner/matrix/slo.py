@@ -1,38 +1,29 @@
 """A service level, and how a rate is searched that keeps it."""
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from runner.durations import Duration
 from runner.models import Strict
+from runner.shares import ShareText, parse_share, write_share
 
-_SHARE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)\s*%")
 _HIGHEST_RATE = 100_000.0
 
-#: As in the file; for the JSON Schema alone.
-ShareText = Annotated[str, Field(pattern=r"^ *[0-9]+(\.[0-9]+)? *% *$")]
 RateValue = Annotated[float, Field(gt=0, le=_HIGHEST_RATE)] | Literal["search"]
 
 
-def parse_share(value: object) -> object:
+def parse_percentage(value: object) -> object:
     """`0.1%` to a share of one; a bare number is refused, since it could be either."""
-    match = _SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
+    if not isinstance(value, str) or not value.strip().endswith("%"):
         raise ValueError(f"found {value!r}, allowed: a percentage such as '0.1%'")
-    return float(match["number"]) / 100
-
-
-def write_share(share: float) -> str:
-    """What `parse_share` reads."""
-    return f"{share * 100:.9f}".rstrip("0").rstrip(".") + "%"
+    return parse_share(value)
 
 
 #: A share of one, written in percent.
-Share = Annotated[
+Percentage = Annotated[
     float,
-    BeforeValidator(parse_share, json_schema_input_type=ShareText),
+    BeforeValidator(parse_percentage, json_schema_input_type=ShareText),
     PlainSerializer(write_share, return_type=str),
     Field(ge=0, le=1),
 ]
@@ -57,7 +48,7 @@ class ServiceLevel(Strict):
     p90: Duration | None = None
     p95: Duration | None = None
     p99: Duration | None = None
-    errors: Share = 0.001
+    errors: Percentage = 0.001
 
     @model_validator(mode="after")
     def _bounds_a_time(self) -> Self:
@@ -75,7 +66,7 @@ class SearchSpec(Strict):
     """How long each rate is driven, and how close the rate held and the rate missed are to be in the end."""
 
     step: Duration = 2.0
-    precision: Share = Field(default=0.05, ge=0.005, le=0.5)
+    precision: Percentage = Field(default=0.05, ge=0.005, le=0.5)
 
 
 def refuse_mismatch(model: str, rate: Any, slo: ServiceLevel | None) -> None:

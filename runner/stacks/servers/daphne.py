@@ -3,10 +3,11 @@
 from typing import Literal
 
 from runner.provision.native import Command
-from runner.stacks.servers.base import Context, Launch, ServerSpec, worker_environment
+from runner.stacks.servers.asgi import AsgiServerSpec
+from runner.stacks.servers.base import Launch, worker_environment
 
 
-class DaphneSpec(ServerSpec):
+class DaphneSpec(AsgiServerSpec):
     kind: Literal["daphne"] = "daphne"
 
     @property
@@ -16,18 +17,6 @@ class DaphneSpec(ServerSpec):
     @property
     def process_count(self) -> int:
         return 1
-
-    @property
-    def threads_per_process(self) -> None:
-        return None
-
-    @property
-    def context(self) -> Context:
-        return "request"
-
-    @property
-    def entry_point(self) -> Literal["wsgi", "asgi"]:
-        return "asgi"
 
     @property
     def title(self) -> str:

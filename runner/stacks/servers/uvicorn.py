@@ -8,13 +8,14 @@ from typing import Literal
 from pydantic import Field
 
 from runner.provision.native import Command
-from runner.stacks.servers.base import Context, Launch, ServerSpec, worker_environment
+from runner.stacks.servers.asgi import AsgiServerSpec
+from runner.stacks.servers.base import Launch, worker_environment
 
 # uvicorn's own default, in seconds.
 KEEP_ALIVE = 5
 
 
-class UvicornSpec(ServerSpec):
+class UvicornSpec(AsgiServerSpec):
     kind: Literal["uvicorn"] = "uvicorn"
     workers: int = Field(default=1, ge=1, le=256)
     #: Whole seconds after which a client without a request is dropped.
@@ -29,18 +30,6 @@ class UvicornSpec(ServerSpec):
     @property
     def process_count(self) -> int:
         return self.workers
-
-    @property
-    def threads_per_process(self) -> None:
-        return None
-
-    @property
-    def context(self) -> Context:
-        return "request"
-
-    @property
-    def entry_point(self) -> Literal["wsgi", "asgi"]:
-        return "asgi"
 
     @property
     def keep_alive_seconds(self) -> float | None:
