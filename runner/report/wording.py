@@ -325,7 +325,8 @@ def run_shortcomings(run: RunSummary) -> list[str]:
     elif not run.finished:
         said.append("The run was interrupted: what follows is what it had measured by then.")
     if run.quick:
-        said.append("A quick run: one block and short windows. Connection counts hold; speeds are a first impression.")
+        windows = "one block and short windows" if run.blocks == 1 else "short windows"
+        said.append(f"A quick run: {windows}. Connection counts hold; speeds are a first impression.")
     elif run.blocks == 1:
         said.append("One block only: ratios have no interval, so nothing says how sure they are.")
     return said
