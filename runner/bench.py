@@ -87,7 +87,8 @@ def require_programs(plan: Plan) -> None:
     """EnvironmentUnfit, with the remedy, where something is missing that the plan's cells need."""
     cells = plan.cells.values()
     poolers = {cell.pooler.kind for cell in cells if cell.pooler is not None}
-    doctor.require_programs({cell.database.engine for cell in cells}, poolers)
+    servers = {cell.server.kind for cell in cells if cell.serves}
+    doctor.require_programs({cell.database.engine for cell in cells}, poolers, servers)
 
 
 def stop_rule(plan: Plan, folder: RunFolder) -> Callable[[int], bool]:

@@ -18,6 +18,7 @@ from runner.stacks.app import ROOT
 from runner.stacks.databases import DATABASES
 from runner.stacks.poolers import POOLERS
 from runner.stacks.poolers.proxysql import find_program as find_proxysql
+from runner.stacks.servers import SERVERS
 
 # Each stack takes some ten processes, each of these a few dozen files; a group has up to twenty stacks.
 OPEN_FILES = 4096
@@ -34,17 +35,21 @@ class Finding:
     needed: bool = True
 
 
-def require_programs(engines: Iterable[str], poolers: Iterable[str] = ()) -> None:
-    """Refuses to start a run whose database servers or poolers are not installed."""
+def require_programs(engines: Iterable[str], poolers: Iterable[str] = (), servers: Iterable[str] = ()) -> None:
+    """Refuses to start a run whose database servers, poolers or application servers are not installed."""
     for engine in sorted(engines):
         DATABASES[engine].installed()
     for kind in sorted(poolers):
         POOLERS[kind].installed()
+    wanted = set(servers)
+    for server in SERVERS:
+        if server.model_fields["kind"].default in wanted:
+            server.installed()
 
 
 def examine(results: Console) -> int:
     """Prints every finding; returns 0, or 3 where something needed is missing."""
-    findings = [*_databases(), *_poolers(), _system_packages(), _files(), _docker()]
+    findings = [*_databases(), *_poolers(), *_servers(), _system_packages(), _files(), _docker()]
     for finding in findings:
         mark = "[green]✓[/]" if not finding.remedy else "[red]✗[/]" if finding.needed else "[yellow]–[/]"
         results.print(f"{mark} {finding.what}: {escape(finding.found)}", highlight=False, soft_wrap=True)
@@ -77,6 +82,19 @@ def _poolers() -> list[Finding]:
         findings.append(Finding("proxysql pooler", "not installed; its cells are skipped", remedy, needed=False))
     else:
         findings.append(Finding("proxysql pooler", f"{found}; connbench does not drive it yet, its cells are skipped"))
+    return findings
+
+
+def _servers() -> list[Finding]:
+    """Of most there is nothing to find: the app's environment has them."""
+    findings = []
+    for server in SERVERS:
+        what = f"{server.model_fields['kind'].default} server"
+        try:
+            if found := server.installed():
+                findings.append(Finding(what, found))
+        except EnvironmentUnfit as error:
+            findings.append(Finding(what, str(error), "make setup", needed=False))
     return findings
 
 

@@ -16,6 +16,7 @@ from runner import doctor
 from runner.errors import EnvironmentUnfit
 from runner.stacks.databases import DATABASES
 from runner.stacks.poolers import POOLERS
+from runner.stacks.servers.mod_wsgi import ModWsgiSpec
 
 
 class Machine:
@@ -32,6 +33,7 @@ class Machine:
             monkeypatch.setattr(DATABASES[engine], "installed", lambda engine=engine: self._installed(engine))
         for kind in POOLERS:
             monkeypatch.setattr(POOLERS[kind], "installed", lambda kind=kind: self._installed(kind))
+        monkeypatch.setattr(ModWsgiSpec, "installed", lambda: self._installed("mod_wsgi"))
         self.proxysql: str | None = None
         monkeypatch.setattr(doctor, "find_proxysql", lambda: self.proxysql)
         monkeypatch.setattr(subprocess, "run", lambda *_, **__: self.packages)
@@ -71,8 +73,9 @@ def examine() -> tuple[int, str]:
 def test_a_complete_machine(machine: Machine) -> None:
     code, text = examine()
     assert code == 0
-    assert text.count("✓") == 6
+    assert text.count("✓") == 7
     assert "pgbouncer pooler: pgbouncer 1.0" in text
+    assert "mod_wsgi server: mod_wsgi 1.0" in text
     assert "– proxysql pooler: not installed; its cells are skipped\n" in text
     assert text.count("to mend it") == 1, "ProxySQL is nothing to want"
     assert "postgres server: postgres 1.0" in text
@@ -100,6 +103,16 @@ def test_poolers_are_not_needed(machine: Machine) -> None:
     doctor.require_programs({"postgres"}, set())
     with pytest.raises(EnvironmentUnfit, match="PgBouncer is not installed"):
         doctor.require_programs({"postgres"}, {"pgbouncer"})
+
+
+def test_an_application_server_of_the_machines_own_is_needed_by_its_cells_alone(machine: Machine) -> None:
+    machine.lacking["mod_wsgi"] = "Apache is not installed"
+    code, text = examine()
+    assert code == 0
+    assert "– mod_wsgi server: Apache is not installed\n    to mend it: make setup" in text
+    doctor.require_programs({"postgres"}, servers={"gunicorn"})
+    with pytest.raises(EnvironmentUnfit, match="Apache is not installed"):
+        doctor.require_programs({"postgres"}, servers={"gunicorn", "mod_wsgi"})
 
 
 def test_missing_packages(machine: Machine) -> None:

@@ -14,15 +14,31 @@ from typing import Any
 
 import pytest
 
+from runner.errors import EnvironmentUnfit
 from runner.stacks.databases.base import HARNESS_SESSIONS
-from runner.stacks.servers import SERVERS
+from runner.stacks.servers import SERVERS, ServerSpec
 from tests.test_end_to_end import run_matrix
 
 pytestmark = pytest.mark.server
 
+
+def can_run(spec: type[ServerSpec]) -> bool:
+    """Whether this machine has what the server needs beside the app's environment: Apache's mod_wsgi is Debian's."""
+    try:
+        spec.installed()
+    except EnvironmentUnfit:
+        return False
+    return True
+
+
 #: Every kind as it is by itself, and the ways to serve that differ in how connections come about.
 SPECS: Mapping[str, Mapping[str, Any]] = {
-    **{spec.model_fields["kind"].default: {"kind": spec.model_fields["kind"].default} for spec in SERVERS},
+    **{
+        # As a cell's id writes it.
+        spec.model_fields["kind"].default.replace("_", "-"): {"kind": spec.model_fields["kind"].default}
+        for spec in SERVERS
+        if can_run(spec)
+    },
     "gthread": {"kind": "gunicorn", "worker_class": "gthread", "workers": 2, "threads": 8},
     "gevent": {"kind": "gunicorn", "worker_class": "gevent", "workers": 2, "worker_connections": 50},
 }

@@ -68,7 +68,7 @@ class Cell:
         """What the app runs in: the first locked set that has what each part needs, and the versions asked for."""
         found = environment_with(self.database.packages | self.server.packages | self.connection.packages)
         assert found is not None, "a rule skips cells that no environment fits"
-        return recipe(found, self.versions)
+        return recipe(found, self.versions, system_python=self.server.system_python)
 
     @property
     def client_keep_alive(self) -> bool:

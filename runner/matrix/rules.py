@@ -13,6 +13,7 @@ from runner.stacks.pools import PoolSpec
 from runner.stacks.pools.compatibility import why_not
 from runner.stacks.servers import AnyServerSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
+from runner.stacks.versions import PYTHON
 
 
 class Combination(NamedTuple):
@@ -60,6 +61,13 @@ def _pooler_that_cannot_stand_there(combination: Combination) -> str | None:
     return None if combination.pooler is None else combination.pooler.why_not(combination.database)
 
 
+def _interpreter_that_is_not_the_servers(combination: Combination) -> str | None:
+    asked = combination.versions.get(PYTHON)
+    if asked is None or not combination.server.system_python:
+        return None
+    return f"{combination.server.kind} is compiled for the system's own Python: python {asked} cannot be asked for"
+
+
 def _packages_that_no_environment_has(combination: Combination) -> str | None:
     needed = _needed(combination)
     if environment_with(needed) is not None:
@@ -78,6 +86,7 @@ RULES: tuple[Callable[[Combination], str | None], ...] = (
     _psycogreen_without_psycopg2,
     _reload_that_no_signal_asks_for,
     _pooler_that_cannot_stand_there,
+    _interpreter_that_is_not_the_servers,
     # The last: it knows no better reason than that there is none.
     _packages_that_no_environment_has,
 )

@@ -19,7 +19,7 @@ from pathlib import Path
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.native import Command, run_command
 from runner.stacks.app import ROOT
-from runner.stacks.versions import PYTHON, Recipe, override
+from runner.stacks.versions import PYTHON, SYSTEM_PYTHON, Recipe, override
 
 # What packages that come as source are built with.
 BUILD = ROOT / "requirements" / "build.txt"
@@ -52,7 +52,7 @@ def build_environment(recipe: Recipe) -> AppEnvironment:
     Raises EnvironmentUnfit where an interpreter is missing, versions do not go together, or a build fails.
     """
     CACHE.mkdir(parents=True, exist_ok=True)
-    python = _interpreter(dict(recipe.versions).get(PYTHON))
+    python = _interpreter(recipe)
     with (CACHE / f".{recipe.name}.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         lock = _lock(recipe, python)
@@ -64,8 +64,11 @@ def build_environment(recipe: Recipe) -> AppEnvironment:
     return AppEnvironment(recipe, folder)
 
 
-def _interpreter(wanted: str | None) -> str:
-    """The program of a Python version: the runner's own unless told otherwise."""
+def _interpreter(recipe: Recipe) -> str:
+    """The program of a recipe's Python: the runner's own unless told otherwise."""
+    if recipe.system_python:
+        return _system_python()
+    wanted = dict(recipe.versions).get(PYTHON)
     if wanted is None:
         return sys.executable
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -78,6 +81,13 @@ def _interpreter(wanted: str | None) -> str:
             f"install it, or take python {wanted} out of the versions"
         )
     return found
+
+
+def _system_python() -> str:
+    """By the name that has its version in it: another version is another environment."""
+    if not SYSTEM_PYTHON.exists():
+        raise EnvironmentUnfit(f"the system has no Python of its own ({SYSTEM_PYTHON}): apt-get install python3")
+    return str(SYSTEM_PYTHON.resolve())
 
 
 def _lock(recipe: Recipe, python: str) -> Path:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, ConfigDict, model_validator
@@ -11,6 +12,8 @@ from runner.models import Strict
 
 #: The interpreter is asked for like a package.
 PYTHON = "python"
+#: The distribution's own, which what is compiled for the system is bound to.
+SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 #: `5.2` is its newest patch release, `5.2.3` exactly that one.
 _VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc|\.dev|\.post)\d+)?")
@@ -52,11 +55,14 @@ class Recipe:
 
     base: str
     versions: tuple[tuple[str, str], ...] = ()
+    #: The system's own interpreter, whichever version it is.
+    system_python: bool = False
 
     @property
     def name(self) -> str:
         """`psycopg3`, `psycopg3+django-5.2`: names folders and the run's versions."""
-        return "+".join([self.base, *(f"{package}-{version}" for package, version in self.versions)])
+        system = ["system-python"] if self.system_python else []
+        return "+".join([self.base, *system, *(f"{package}-{version}" for package, version in self.versions)])
 
     @property
     def packages(self) -> tuple[tuple[str, str], ...]:
@@ -64,9 +70,9 @@ class Recipe:
         return tuple((package, version) for package, version in self.versions if package != PYTHON)
 
 
-def recipe(base: str, versions: Mapping[str, str]) -> Recipe:
+def recipe(base: str, versions: Mapping[str, str], *, system_python: bool = False) -> Recipe:
     """A locked set with these versions on top."""
-    return Recipe(base, tuple(sorted(versions.items())))
+    return Recipe(base, tuple(sorted(versions.items())), system_python)
 
 
 def override(package: str, version: str) -> str:

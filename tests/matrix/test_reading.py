@@ -125,7 +125,7 @@ def test_a_resolved_matrix_can_be_read_again(tmp_path: Path) -> None:
             "kind: uwsg",
             (
                 "9:17: servers.uwsgi.kind: found 'uwsg', "
-                "allowed: gunicorn, uwsgi, runserver, uvicorn, daphne, granian; did you mean 'uwsgi'?"
+                "allowed: gunicorn, uwsgi, runserver, uvicorn, daphne, granian, mod_wsgi; did you mean 'uwsgi'?"
             ),
         ),
         ("kind: uwsgi", "kind: [a]", "9:17: servers.uwsgi.kind: found"),

@@ -132,5 +132,13 @@ def test_a_reload_that_nothing_asks_for() -> None:
     assert why_impossible(Combination(cell.database, cell.server, cell.connection, phases)) is None
 
 
+def test_a_server_that_is_bound_to_the_systems_python() -> None:
+    cell = make_cell(POSTGRES, {"kind": "mod_wsgi"}, age(0))
+    combination = Combination(cell.database, cell.server, cell.connection)
+    assert why_impossible(combination._replace(versions={"django": "5.2"})) is None
+    found = why_impossible(combination._replace(versions={"python": "3.12"}))
+    assert found == "mod_wsgi is compiled for the system's own Python: python 3.12 cannot be asked for"
+
+
 def test_every_rule_is_tried() -> None:
-    assert len(RULES) == 5
+    assert len(RULES) == 6

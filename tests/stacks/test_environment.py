@@ -163,3 +163,22 @@ def test_versions_that_do_not_exist_or_go_together_are_told_in_uvs_words() -> No
 def test_an_interpreter_that_is_missing_is_named() -> None:
     with pytest.raises(EnvironmentUnfit, match=r"there is no Python 3\.99 on this machine"):
         build_environment(Recipe("psycopg3", (("python", "3.99"),)))
+
+
+def test_the_systems_python_is_told_to_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(environment, "SYSTEM_PYTHON", tmp_path / "python3")
+    with pytest.raises(EnvironmentUnfit, match=r"the system has no Python of its own .*apt-get install python3"):
+        build_environment(Recipe("psycopg3", system_python=True))
+
+
+@pytest.mark.usefixtures("lock")
+def test_the_systems_python_is_what_the_environment_is_made_with(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "python3.11").touch()
+    (tmp_path / "python3").symlink_to("python3.11")
+    monkeypatch.setattr(environment, "SYSTEM_PYTHON", tmp_path / "python3")
+    made = build_environment(Recipe("some", system_python=True))
+    venv, _ = builder.taken()
+    assert venv[venv.index("--python") + 1] == str(tmp_path / "python3.11"), "with its version: a new one builds anew"
+    assert made.folder != build_environment(Recipe("some")).folder

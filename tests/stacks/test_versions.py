@@ -33,3 +33,9 @@ def test_a_short_version_stands_for_its_newest_release(version: str, requirement
 def test_what_is_no_version_is_refused(written: dict[str, object], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         VersionsSpec.model_validate(written, strict=True)
+
+
+def test_the_systems_own_interpreter_makes_another_environment() -> None:
+    made = recipe("psycopg3", {"django": "5.2"}, system_python=True)
+    assert made.name == "psycopg3+system-python+django-5.2"
+    assert made != recipe("psycopg3", {"django": "5.2"})

@@ -10,6 +10,7 @@ from runner.stacks.servers.base import ServerSpec
 from runner.stacks.servers.daphne import DaphneSpec
 from runner.stacks.servers.granian import GranianSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
+from runner.stacks.servers.mod_wsgi import ModWsgiSpec
 from runner.stacks.servers.runserver import RunserverSpec
 from runner.stacks.servers.uvicorn import UvicornSpec
 from runner.stacks.servers.uwsgi import UwsgiSpec
@@ -21,6 +22,7 @@ SERVERS: tuple[type[ServerSpec], ...] = (
     UvicornSpec,
     DaphneSpec,
     GranianSpec,
+    ModWsgiSpec,
 )
 
 if TYPE_CHECKING:

@@ -123,6 +123,19 @@ class ServerSpec(Strict):
     def packages(self) -> frozenset[str]:
         """What the app's environment must have, by the names of the package index."""
 
+    @property
+    def system_python(self) -> bool:
+        """Whether it is bound to the system's own Python, which the app's environment must then be made with."""
+        return False
+
+    @classmethod
+    def installed(cls) -> str:
+        """What it needs of this machine, with its version; empty where the app's environment has all of it.
+
+        EnvironmentUnfit, with the remedy, where that is missing.
+        """
+        return ""
+
     @abstractmethod
     def command(self, launch: Launch) -> Command: ...
 

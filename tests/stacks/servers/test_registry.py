@@ -11,6 +11,7 @@ from runner.stacks.servers.base import worker_environment
 from runner.stacks.servers.daphne import DaphneSpec
 from runner.stacks.servers.granian import GranianSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
+from runner.stacks.servers.mod_wsgi import ModWsgiSpec
 from runner.stacks.servers.runserver import RunserverSpec
 from runner.stacks.servers.uvicorn import UvicornSpec
 from runner.stacks.servers.uwsgi import UwsgiSpec
@@ -28,6 +29,7 @@ SERVERS: TypeAdapter[ServerSpec] = TypeAdapter(AnyServerSpec)
         ({"kind": "uvicorn", "workers": 2}, UvicornSpec(workers=2)),
         ({"kind": "daphne"}, DaphneSpec()),
         ({"kind": "granian", "interface": "asgi"}, GranianSpec(interface="asgi")),
+        ({"kind": "mod_wsgi", "threads": 2}, ModWsgiSpec(threads=2)),
     ],
 )
 def test_the_kind_decides(written: dict[str, Any], made: ServerSpec) -> None:
