@@ -60,19 +60,20 @@ class PhaseRun:
         if phase.command is not None:
             self._command(index, phase)
         elif phase.fault is not None:
-            begun = time.monotonic()
-            self._strike(phase.fault, phase.pause)
+            begun = self._strike(phase.fault, phase.pause)
             self._attempt.evidence.strikes.append(Strike(phase.fault, begun, time.monotonic()))
         else:
             time.sleep(phase.seconds)
 
-    def _strike(self, fault: Fault, pause: float) -> None:
+    def _strike(self, fault: Fault, pause: float) -> float:
+        """Does it, and returns the moment when it struck."""
+        begun = time.monotonic()
         attempt, prepared = self._attempt, self._attempt.stage.prepared
         if fault == "reload-workers":
             number = attempt.cell.server.reload_signal
             assert number is not None, "a cell whose server cannot reload is skipped"
             attempt.server.signal(number)
-            return
+            return begun
         with prepared.lock:
             if fault == "restart-database":
                 prepared.database.restart()
@@ -81,9 +82,12 @@ class PhaseRun:
             else:
                 try:
                     prepared.database.pause()
+                    # Until now one or the other of its processes may have answered.
+                    begun = time.monotonic()
                     time.sleep(pause)
                 finally:
                     prepared.database.resume()
+        return begun
 
     def _command(self, index: int, phase: PhaseSpec) -> None:
         attempt = self._attempt

@@ -41,7 +41,7 @@ def recovery_of(attempt: dict[str, Any], fault: str) -> dict[str, Any]:
     assert found["fault"] == fault
     # It struck while load ran, and the load went on.
     (drive,) = [phase for phase in attempt["phases"] if phase["name"] == "fault"]
-    assert 0 <= found["offset"] - drive["offset"] < 1
+    assert drive["offset"] <= found["offset"] <= drive["offset"] + drive["seconds"]
     assert found["requests"] > 0
     return found
 
