@@ -146,4 +146,4 @@ class Laboratory:
 
 
 #: What a healthy stack stays far below even on a loaded machine, and what a test can wait for.
-SHORT = {"APP_START": 12.0, "HTTP_PROBE": 2.0, "LOAD_STOP": 3.0, "LOAD_REPLY": 12.0, "DATABASE_REPLY": 6.0}
+SHORT = {"APP_START": 20.0, "HTTP_PROBE": 4.0, "LOAD_STOP": 8.0, "LOAD_REPLY": 20.0, "DATABASE_REPLY": 10.0}
