@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from gevent import socket
+from gevent import get_hub, socket
 from httptools import HttpParserError, HttpResponseParser
 
 # Longer than any answer that is worth waiting for; a timed-out request is recorded as one.
@@ -19,6 +19,8 @@ TIMEOUT = 60.0
 # A kept connection that stood idle for longer may have been closed by the server meanwhile: look before writing.
 STALE_AFTER = 0.5
 CHUNK = 65_536
+# libev's name for "there is something to read" (http://pod.tst.eu/http://cvs.schmorp.de/libev/ev.pod).
+READABLE = 1
 
 
 class ConnectionClosed(ConnectionError):
@@ -78,7 +80,9 @@ class Client:
         self._keep_alive = keep_alive
         host = f"Host: {url.netloc}\r\n"
         self._common = host if keep_alive else f"{host}Connection: close\r\n"
+        self._hub = get_hub()
         self._socket: socket.socket | None = None
+        self._readable: Any = None
         self._used_at = 0.0
         self._asked_at: float | None = None
         self._timed_out = False
@@ -121,8 +125,10 @@ class Client:
 
     def close(self) -> None:
         if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+            # Whoever still waits for an answer is told before the descriptor can become another socket's.
+            given_up = ConnectionClosed("closed while waiting for an answer")
+            self._hub.cancel_waits_close_and_then([self._readable], given_up, self._socket.close)
+            self._socket = self._readable = None
 
     def _request_bytes(self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None) -> bytes:
         lines = f"{method} {path} HTTP/1.1\r\n{self._common}"
@@ -140,6 +146,8 @@ class Client:
         parser = self._parser
         assert parser is not None
         while not self._complete:
+            # To try before there is an answer would cost an exception, a tenth of the whole request.
+            self._hub.wait(self._readable)
             data = connection.recv(CHUNK)
             if not data:
                 self._end_of_stream()
@@ -155,6 +163,7 @@ class Client:
             self._socket = socket.socket(self._family, socket.SOCK_STREAM)
             self._socket.connect(self._address)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._readable = self._hub.loop.io(self._socket.fileno(), READABLE)
             self._parser = HttpResponseParser(self)
         return self._socket
 
