@@ -7,7 +7,7 @@ that they share machine and hour.
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.stack import warm_stacks
@@ -23,15 +23,16 @@ def measure(rounds: int = ROUNDS, keep: Callable[[Mapping[str, Any]], None] | No
     """Log-ratios of throughput, one for each block of either way, and their standard deviations."""
     ratios: dict[str, list[float]] = {"in turns": [], "one after the other": []}
     for _ in range(rounds):
-        for way, order in (("in turns", _in_turns), ("one after the other", _one_after_the_other)):
+        for way, order in (("in turns", in_turns), ("one after the other", _one_after_the_other)):
             ratios[way].append(_block(order))
             if keep is not None:
                 keep(_results(ratios))
     return _results(ratios)
 
 
-def _in_turns(attempts: list[Attempt]) -> Iterable[Attempt]:
-    return (attempt for number in range(WINDOWS) for attempt in (attempts[::-1] if number % 2 else attempts))
+def in_turns(attempts: Sequence[Attempt], windows: int = WINDOWS) -> Iterable[Attempt]:
+    """Whose window is next: ABBA, until each has had so many."""
+    return (attempt for number in range(windows) for attempt in (attempts[::-1] if number % 2 else attempts))
 
 
 def _one_after_the_other(attempts: list[Attempt]) -> Iterable[Attempt]:
@@ -42,11 +43,12 @@ def _block(order: Callable[[list[Attempt]], Iterable[Attempt]]) -> float:
     with warm_stacks(CELL, [{}, {}]) as attempts:
         for attempt in order(attempts):
             attempt.window(len(attempt.evidence.windows), 0)
-        first, second = (_mean_log(attempt) for attempt in attempts)
+        first, second = (mean_log_rate(attempt) for attempt in attempts)
     return second - first
 
 
-def _mean_log(attempt: Attempt) -> float:
+def mean_log_rate(attempt: Attempt) -> float:
+    """The mean logarithm of requests a second over the windows of an attempt."""
     rates = (one.driven.requests / (one.driven.stopped - one.driven.begun) for one in attempt.evidence.windows)
     return statistics.fmean(math.log(rate) for rate in rates)
 

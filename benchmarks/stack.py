@@ -16,7 +16,7 @@ from runner.preparation import prepare_database
 from runner.provision.native import NativeProvider
 from runner.results.store import RunFolder
 from runner.sampling.host import HostSampler
-from runner.stacks.app import ROOT, load_app
+from runner.stacks.app import ROOT, App, load_app
 from runner.stacks.environment import build_environment
 
 
@@ -28,8 +28,13 @@ def warm_stack(cell_id: str) -> Iterator[Attempt]:
 
 
 @contextmanager
-def warm_stacks(cell_id: str, loads: Sequence[Mapping[str, Any]]) -> Iterator[list[Attempt]]:
-    """The same for several attempts of one cell, alive together, each with its own changes to the cell's load."""
+def warm_stacks(
+    cell_id: str, loads: Sequence[Mapping[str, Any]], apps: Sequence[App] | None = None
+) -> Iterator[list[Attempt]]:
+    """The same for several attempts of one cell, alive together, each with its own changes to the cell's load.
+
+    Each has its own app where `apps` says so; they share a database, so their tables have to be the same.
+    """
     options = Options(matrix=ROOT / "matrix.yaml", out=Path(), only=cell_id, command="make benchmarks")
     matrix = read_matrix(options.matrix)
     expansion = expand(matrix)
@@ -51,7 +56,8 @@ def warm_stacks(cell_id: str, loads: Sequence[Mapping[str, Any]]) -> Iterator[li
         for number, changes in enumerate(loads):
             changed = replace(cell, load=cell.load.model_copy(update=dict(changes)))
             planned = replace(plan.attempts[0], order=number, attempt=number)
-            attempts.append(Attempt(changed, planned, "benchmark", stage))
+            own = stage if apps is None else replace(stage, app=apps[number])
+            attempts.append(Attempt(changed, planned, "benchmark", own))
             closing.callback(attempts[-1].down)
             attempts[-1].up()
             attempts[-1].count()
