@@ -17,8 +17,10 @@ def evaluate(
 
     Only attempts that are ok are held against a bound, except that a failed one's errors count.
     """
+    by_cell = dict(iter(attempts.groupby("cell")))
+    none = attempts.iloc[:0]
     return [
-        _held(expectation, cell.id, attempts[attempts["cell"] == cell.id])
+        _held(expectation, cell.id, by_cell.get(cell.id, none))
         for expectation in expect
         for cell in cells
         if selects(expectation.get("where") or {}, cell.axes)

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from runner.analysis.model import Number
 
 if TYPE_CHECKING:
@@ -10,7 +12,9 @@ if TYPE_CHECKING:
 
 def number(values: "pd.Series[float]") -> Number | None:
     """Median, smallest, largest and how many; None where nothing was measured."""
-    known = values.dropna()
-    if known.empty:
+    # A report has some thirty figures a cell: pandas' own medians would take most of its time.
+    every = values.to_numpy(float)
+    known = every[~np.isnan(every)]
+    if not known.size:
         return None
-    return Number(value=float(known.median()), low=float(known.min()), high=float(known.max()), n=int(known.size))
+    return Number(value=float(np.median(known)), low=float(known.min()), high=float(known.max()), n=known.size)

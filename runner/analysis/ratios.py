@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from runner.analysis.decisions import judge, no_judgement
 from runner.analysis.inference import Estimate, paired, sign_flip
@@ -26,7 +27,31 @@ RATIO_METRICS = (
 SERVICE, CAPACITY = "service_ms.p95", "capacity_rps"
 
 
-_NOTHING = pd.DataFrame()
+class _Logs:
+    """The logarithms of one metric: a row a round of a block (or a block), a column a cell.
+
+    Pairs are compared by the thousand, so this is done on arrays.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._cells = {str(name): table[name].to_numpy(float) for name in table}
+        blocks = table.index.get_level_values("block")
+        self._places, self._blocks = pd.factorize(blocks, sort=True)
+
+    def of(self, cell: str) -> NDArray[np.float64] | None:
+        """A cell's column; None where it has none."""
+        return self._cells.get(cell)
+
+    def by_block(self, values: NDArray[np.float64]) -> "pd.Series[float]":
+        """The mean over the rounds of each block that has any."""
+        known = ~np.isnan(values)
+        rounds = np.bincount(self._places[known], minlength=len(self._blocks))
+        sums = np.bincount(self._places[known], weights=values[known], minlength=len(self._blocks))
+        run = rounds > 0
+        return pd.Series(sums[run] / rounds[run], index=pd.Index(self._blocks[run], name="block"))
+
+
+_NOTHING = pd.Series(dtype=float)
 
 
 class Comparison:
@@ -36,11 +61,12 @@ class Comparison:
     """
 
     def __init__(self, windows: pd.DataFrame, capacities: pd.DataFrame | None = None) -> None:
-        self._logs = {metric: _log_table(windows, metric) for metric in RATIO_METRICS}
+        self._logs = {metric: _Logs(_log_table(windows, metric)) for metric in RATIO_METRICS}
         if "service_p95" in windows and windows["service_p95"].notna().any():
-            self._logs[SERVICE] = _log_table(windows, SERVICE)
+            self._logs[SERVICE] = _Logs(_log_table(windows, SERVICE))
         if capacities is not None and not capacities.empty:
-            self._logs[CAPACITY] = pd.DataFrame(np.log(capacities.pivot(columns="cell", index="block", values="held")))
+            held = capacities.pivot(columns="cell", index="block", values="held")
+            self._logs[CAPACITY] = _Logs(pd.DataFrame(np.log(held)))
         #: Cells whose capacity is only known to be at least something: no ratio can be had of them.
         self._unbounded = _unbounded(capacities)
         silent = windows[windows["successes"] <= 0]
@@ -57,17 +83,17 @@ class Comparison:
 
     def log_ratios(self, cell: str, reference: str, metric: str) -> "pd.Series[float]":
         """One log-ratio for each block in which both ran, from the rounds that both have."""
-        logs = self._logs.get(metric, _NOTHING)
-        if cell not in logs or reference not in logs:
-            return pd.Series(dtype=float)
-        return (logs[cell] - logs[reference]).dropna().groupby(level="block").mean()
+        logs = self._logs.get(metric)
+        if logs is None or (own := logs.of(cell)) is None or (other := logs.of(reference)) is None:
+            return _NOTHING
+        with np.errstate(invalid="ignore"):  # neither did anything that could be measured
+            return logs.by_block(own - other)
 
     def block_logs(self, cell: str, metric: str) -> "pd.Series[float]":
         """The metric's logarithm, one for each block: the mean over its rounds."""
-        logs = self._logs.get(metric, _NOTHING)
-        if cell not in logs:
-            return pd.Series(dtype=float)
-        return logs[cell].dropna().groupby(level="block").mean()
+        logs = self._logs.get(metric)
+        own = None if logs is None else logs.of(cell)
+        return _NOTHING if logs is None or own is None else logs.by_block(own)
 
     def obstacle(self, cells: Iterable[str], logs: "pd.Series[float]", metric: str) -> str:
         """Why nothing can be said of `cells` from these logs of a metric; empty where something can."""
