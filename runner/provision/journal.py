@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.provision.processes import myself, pid_space
+from runner.provision.shared_memory import Segment
 from runner.provision.state import state_folder, state_path
 
 #: In the environment of everything that a runner starts: who started it. Children inherit it.
@@ -56,7 +57,7 @@ class Journal:
         )
 
     def note(self, kind: str, **fields: object) -> None:
-        """Appends one line. Kinds: runner, folder, process, ended, results; another provider may have more."""
+        """Appends one line. Kinds: runner, folder, process, ended, shared, results; another provider may have more."""
         os.write(self._descriptor, json.dumps({"kind": kind, **fields}).encode() + b"\n")
 
     def release(self) -> None:
@@ -77,6 +78,8 @@ class Recorded:
     processes: dict[int, dict[str, Any]] = field(default_factory=dict)
     #: Every program that was ever started.
     programs: set[str] = field(default_factory=set)
+    #: What services had in the machine's shared memory.
+    shared: list[Segment] = field(default_factory=list)
     results: Path | None = None
     #: Kinds that this version does not know, and so cannot clean.
     unknown: list[dict[str, Any]] = field(default_factory=list)
@@ -92,6 +95,8 @@ class Recorded:
             self.programs.add(line["program"])
         elif kind == "ended":
             self.processes.pop(line["pid"], None)
+        elif kind == "shared":
+            self.shared.append(Segment(line["name"], line["identity"]))
         elif kind == "results":
             self.results = Path(line["path"])
         else:

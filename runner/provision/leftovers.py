@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner import waiting
-from runner.provision import processes
+from runner.provision import processes, shared_memory
 from runner.provision.journal import MARK, Recorded, held, journals, mark, read_journal
 from runner.provision.processes import Process
 
@@ -97,6 +97,8 @@ def clean(recorded: Recorded) -> Cleaned:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     left += [str(folder) for folder in folders if folder.exists()]
+    if not mine and _is_of_this_boot(recorded):
+        left += [f"shared memory {segment.name}" for segment in shared_memory.remove(recorded.shared)]
     if not left:
         recorded.path.unlink(missing_ok=True)
     runner = recorded.runner
@@ -111,7 +113,7 @@ def owned(recorded: Recorded) -> set[Process]:
     A runner that lives may have other providers: only the journal's own are taken then, not all that bear its mark.
     """
     runner = recorded.runner
-    if not runner or runner["space"] != processes.pid_space():
+    if not _is_of_this_boot(recorded):
         return set()
     everyone = processes.snapshot()
     roots = {pid for pid, line in recorded.processes.items() if _is(everyone, pid, line["started"])}
@@ -123,6 +125,11 @@ def owned(recorded: Recorded) -> set[Process]:
             roots.add(pid)
     me = processes.myself()
     return {process for process in processes.descendants(everyone, roots) if process.pid != me.pid}
+
+
+def _is_of_this_boot(recorded: Recorded) -> bool:
+    """Whether its pids, and what else the kernel numbers, mean the same here and now."""
+    return bool(recorded.runner) and recorded.runner["space"] == processes.pid_space()
 
 
 def _is(everyone: dict[int, Process], pid: int, started: int) -> bool:

@@ -26,7 +26,7 @@ import psutil
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision import processes
+from runner.provision import processes, shared_memory
 from runner.provision.journal import MARK, Journal, own_mark
 from runner.provision.service import Address, Usage
 
@@ -75,6 +75,8 @@ class NativeService:
         self._start = start
         self._cpu_before = 0.0
         self._suspended: list[psutil.Process] = []
+        #: What it has in the machine's shared memory, as far as it was noted.
+        self.shared: list[shared_memory.Segment] = []
         self._take(process)
 
     def _take(self, process: "subprocess.Popen[bytes]") -> None:
@@ -184,6 +186,8 @@ class NativeService:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
         processes.kill(family, waiting.STOP_TERM)
+        # One that was killed had no time for it.
+        self.shared = shared_memory.remove(self.shared)
 
 
 class NativeProvider:
@@ -222,7 +226,7 @@ class NativeProvider:
                     with log_path.open("ab") as log:
                         return subprocess.Popen(
                             list(command.argv),
-                            env={**base_environment(), **command.env},
+                            env=environment_of(command),
                             cwd=command.cwd or self.folder,
                             stdin=subprocess.DEVNULL,
                             stdout=log,
@@ -241,6 +245,12 @@ class NativeProvider:
     def _track(self, service: NativeService) -> None:
         self._services.append(service)
         self._write_down(service)
+
+    def note_shared_memory(self, service: NativeService) -> None:
+        """Writes down what the service has in the machine's shared memory, for when it is killed."""
+        for segment in shared_memory.held_by(service.pid):
+            service.shared.append(segment)
+            self.journal.note("shared", name=segment.name, identity=segment.identity)
 
     def stop(self, service: NativeService) -> None:
         """Stops one service and forgets it."""
@@ -323,7 +333,7 @@ def run_command(
         with (stdin or Path(os.devnull)).open("rb") as source:
             done = subprocess.run(
                 list(command.argv),
-                env={**base_environment(), **command.env},
+                env=environment_of(command),
                 cwd=command.cwd,
                 stdin=source,
                 stdout=subprocess.PIPE,
@@ -347,6 +357,11 @@ def base_environment() -> dict[str, str]:
     """The little that a service takes from the runner's own environment: nothing that could steer it; and our mark."""
     kept = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH")
     return {**{name: os.environ[name] for name in kept if name in os.environ}, MARK: own_mark()}
+
+
+def environment_of(command: Command) -> dict[str, str]:
+    """The whole environment in which a command is started."""
+    return {**base_environment(), **command.env}
 
 
 class Identity(TypedDict, total=False):

@@ -140,6 +140,7 @@ class Postgres(Database):
 
         starter, self._provider = Starter(provider, name, log_folder), provider
         self.service, self._admin = starter.start(command, self._connect, psycopg.OperationalError)
+        provider.note_shared_memory(self.service)
         if IDLE_SETTING in self.applied_settings:
             # The harness's own sessions rest for as long as an attempt lasts.
             self._admin.execute(f"SET {IDLE_SETTING} = 0")
@@ -154,6 +155,7 @@ class Postgres(Database):
         self._log.server_stopped()
         self._provider.start_again(self.service)
         self._admin = wait_until_ready(self.service, self._connect, psycopg.OperationalError)
+        self._provider.note_shared_memory(self.service)
 
     def kill_connections(self, account: Account) -> int:
         return len(self._admin.execute(_KILL, [account.database]).fetchall())
