@@ -140,7 +140,7 @@ class MySQL(Database):
             argv += [f"--port={address.port}", f"--init-file={first}", f"--pid-file={folder / 'pid'}"]
             argv += mysql_server.server_arguments(found, self.applied_settings)
             # INT means nothing to it.
-            return Command(argv, stop_signal=signal.SIGTERM)
+            return Command(argv, mysql_server.own_temporary_folder(folder), stop_signal=signal.SIGTERM)
 
         starter, self._provider = Starter(provider, name, log_folder), provider
         self.service, self._admin = starter.start(command, self._connect, MySQLdb.OperationalError)

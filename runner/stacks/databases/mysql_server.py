@@ -137,8 +137,13 @@ def initialise(product: Product, data: Path, folder: Path) -> None:
         ]
     else:
         arguments = [str(product.program), "--no-defaults", "--initialize-insecure", "--secure-file-priv="]
-    command = Command([*arguments, f"--datadir={data}"], cwd=folder)
+    command = Command([*arguments, f"--datadir={data}"], own_temporary_folder(folder), folder)
     run_command(command, limit=waiting.DATABASE_START, what=f"making {product.name}'s data folder", unprivileged=True)
+
+
+def own_temporary_folder(folder: Path) -> dict[str, str]:
+    """The environment in which the server's user has a folder for temporary files: the runner's may be closed to it."""
+    return {"TMPDIR": str(folder)}
 
 
 def first_statements(password: str) -> str:
