@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import pandas as pd
 from runner import probe, waiting
 from runner.asking import refuse_if_lost
 from runner.breaker import Breaker
-from runner.errors import ConnbenchError, Interrupted, PortLost, ResultsUnwritable, StackError
+from runner.errors import ConnbenchError, Interrupted, ResultsUnwritable, StackError
 from runner.evidence import Aftermath, Evidence, Stretch
 from runner.load.generator import Driven, LoadGenerator, locustfile_of
 from runner.load.records import read_records
@@ -23,7 +23,7 @@ from runner.phased import PhaseRun
 from runner.plan import PlannedAttempt
 from runner.pooled import PooledSide
 from runner.preparation import Prepared, Template
-from runner.provision.native import LOOPBACK, Command, NativeProvider, NativeService
+from runner.provision.native import NativeProvider
 from runner.provision.service import Service
 from runner.recording import basic_record, measured_record
 from runner.results.schema import AttemptRecord, Phase, Verdict
@@ -31,13 +31,11 @@ from runner.results.store import RunFolder, now_utc, writing
 from runner.sampling.host import HostSampler, host_frame, read_kernel_counters
 from runner.sampling.pooler import pooler_frame
 from runner.searching import CapacitySearch
-from runner.stacks.app import ROOT, App, Overlay, Process, django_database, make_overlay
+from runner.serving import AppSide
+from runner.stacks.app import ROOT, App
 from runner.stacks.databases.base import Account
 from runner.stacks.environment import AppEnvironment
-from runner.stacks.servers.base import PROBE_QUERY, Launch
 from runner.stacks.versions import Recipe
-
-PORT_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Attempt:
         self._cut_off = False
         self._account: Account | None = None
         self._pooled = PooledSide(self.evidence)
-        self._app_server: NativeService | None = None
+        self.app = AppSide(self.evidence, stage, self._pooled, self._folder / "logs")
         self._generator: LoadGenerator | None = None
         self._search: CapacitySearch | None = None
 
@@ -106,7 +104,7 @@ class Attempt:
             with self.stage.prepared.asking("a copy of the template") as database:
                 self._account = database.create_from_template(name, self._template.account)
             self.stage.prepared.sampler.watch(self._account.database)
-            self._go_on_unless_stopping()
+            self.app.go_on_unless_stopping()
             address, logs = self.stage.prepared.address, self._folder / "logs"
             self._pooled.start(self.stage.provider, self._account, address, logs, self.stage.pooler_looks)
             if not self.cell.serves:
@@ -120,16 +118,16 @@ class Attempt:
                 self.log("load"),
                 workers=load.workers,
             )
-            self._start_server(self._account)
+            self.app.start(self._account)
             locustfile = locustfile_of(load.profile, ROOT)
-            self._generator.configure(locustfile, self.server.address, keep_alive=load.keep_alive, model=load.model)
+            self._generator.configure(locustfile, self.app.server.address, keep_alive=load.keep_alive, model=load.model)
 
     def verify(self) -> None:
         """Each endpoint's answer is checked before anything is measured."""
         if not self.cell.serves:
             return
         with self.phase("verify"):
-            probe.run_checks(self.server, self.stage.app)
+            probe.run_checks(self.app.server, self.stage.app)
 
     def count(self) -> None:
         """The contiguous stretch of load in which connections are counted."""
@@ -191,19 +189,6 @@ class Attempt:
         self._refuse_silence(driven, f"window {number + 1}")
         self.evidence.windows.append(watch.stretch(driven, position))
 
-    def stop_server(self) -> None:
-        """Stops the app server, if it runs."""
-        if self._app_server is not None:
-            self.stage.provider.stop(self._app_server)
-
-    def management_command(self, arguments: Sequence[str]) -> Command:
-        """`manage.py` with the settings, the account and the environment of the cell's app server."""
-        python = self.stage.environments[self.cell.environment].bin / "python"
-        overlay = self._overlay(self.account, LOOPBACK)
-        self.evidence.shown_databases = overlay.shown
-        env = {**overlay.env, "PYTHONUNBUFFERED": "1"}
-        return Command([str(python), "manage.py", *arguments], env, self.stage.app.folder)
-
     def down(self) -> None:
         """Stops what was started for this attempt, whatever state it is in."""
         with self.phase("down"):
@@ -211,7 +196,7 @@ class Attempt:
                 if self._generator is not None:
                     self._generator.close()
             finally:
-                self.stop_server()
+                self.app.stop()
                 self._pooled.stop(self.stage.provider)
 
     def record(self) -> AttemptRecord:
@@ -240,11 +225,6 @@ class Attempt:
         return self.stage.prepared.templates[self.cell.environment.versions]
 
     @property
-    def server(self) -> NativeService:
-        assert self._app_server is not None, "up() comes first"
-        return self._app_server
-
-    @property
     def load(self) -> LoadGenerator:
         assert self._generator is not None, "up() comes first"
         return self._generator
@@ -261,66 +241,6 @@ class Attempt:
 
     def log(self, component: str) -> Path:
         return self._folder / "logs" / f"{component}.log"
-
-    def _go_on_unless_stopping(self) -> None:
-        if self.stage.stopping.is_set():
-            raise Interrupted("the run is being stopped")
-
-    def _scratch(self, name: str) -> Path:
-        """A folder for the server's own small files; a port that is drawn twice brings its folder along."""
-        folder = self.stage.provider.folder / name
-        return folder if folder.exists() else self.stage.provider.private_folder(name)
-
-    def _start_server(self, account: Account) -> None:
-        """Starts the app server; a port lost to somebody else in the meantime is no failure."""
-        for tries_left in reversed(range(PORT_TRIES)):
-            self._go_on_unless_stopping()
-            # Known from its first moment, so that `down` can end a start that is under way.
-            self._app_server, token = self._launch(account)
-            try:
-                probe.wait_until_ready(self._app_server, self.stage.app, token)
-            except StackError as error:
-                self.stage.provider.stop(self._app_server)
-                # Whoever has the port may answer before the server has found it in use.
-                if tries_left and (isinstance(error, PortLost) or "in use" in self._app_server.log_tail(200)):
-                    continue
-                raise
-            return
-
-    def _launch(self, account: Account) -> tuple[NativeService, str]:
-        stage, cell = self.stage, self.cell
-        if cell.server.entry_point == "asgi" and not stage.app.description.asgi:
-            raise StackError(
-                f"{cell.server.title} speaks ASGI, and apps/{stage.app.name}/app.yaml names no `asgi:` entry"
-            )
-        address = stage.provider.free_address()
-        overlay = self._overlay(account, address.host)
-        launch = Launch(
-            bin=stage.environments[cell.environment].bin,
-            project=stage.app.folder,
-            wsgi=stage.app.description.wsgi,
-            asgi=stage.app.description.asgi,
-            address=address,
-            access_log=self.log("access"),
-            scratch=self._scratch(f"{account.database}-{address.port}"),
-            env=overlay.env,
-        )
-        command = cell.server.command(launch)
-        self.evidence.server_command, self.evidence.shown_databases = command.argv, overlay.shown
-        return stage.provider.start(f"app of {cell.id}", command, address, self.log("app")), overlay.token
-
-    def _overlay(self, account: Account, host: str) -> Overlay:
-        stage, cell = self.stage, self.cell
-        address = self._pooled.address or stage.prepared.address
-        settings = django_database(cell.database, cell.connection, account, address, cell.pooler)
-        return make_overlay(
-            stage.app,
-            settings,
-            host,
-            cell.load.timing,
-            Process.of(cell.database, cell.connection),
-            query_at_import=cell.server.opens_before_fork,
-        )
 
     def _read_books(self) -> None:
         self._pooled.read_books()
@@ -351,7 +271,7 @@ class Attempt:
     def watching(self, *, with_memory: bool) -> Iterator["_Watch"]:
         """Watches host and components during one stretch of load."""
         database = self.stage.prepared.database.service
-        components: dict[str, Service] = {"app": self.server, "database": database, **self._pooled.services()}
+        components: dict[str, Service] = {"app": self.app.server, "database": database, **self._pooled.services()}
         watch = _Watch(components)
         self.stage.host_sampler.focus({**components, "load": self.load}, with_memory=with_memory)
         try:
@@ -362,8 +282,7 @@ class Attempt:
         watch.end()
         self._check_distance()
         refuse_if_lost(self.stage.prepared.database, "under load")
-        if not self.server.alive():
-            raise StackError(f"the app server ended under load; its log ends:\n{self.server.log_tail()}")
+        self.app.refuse_if_ended()
 
     def _check_distance(self) -> None:
         distance = self.stage.prepared.distance
@@ -378,7 +297,7 @@ class Attempt:
             seconds = driven.stopped - driven.begun
             raise StackError(
                 f"the app hangs: none of its {self.cell.load.users} users had an answer in {where} ({seconds:.0f} s); "
-                f"its log ends:\n{self.server.log_tail()}"
+                f"its log ends:\n{self.app.server.log_tail()}"
             )
 
     def _measured(self) -> AttemptRecord:
@@ -393,7 +312,7 @@ class Attempt:
             # The books first: counting rows opens a session in the attempt's own database.
             books = database.books(self.account)
             gained = {table: database.count_rows(self.account, table) - rows for table, rows in before.items()}
-        return Aftermath(books, _logged_requests(self.log("access")), gained)
+        return Aftermath(books, self.app.logged_requests(), gained)
 
     def _write_frames(self, requests: pd.DataFrame) -> None:
         zero = self.evidence.clock_zero
@@ -433,11 +352,3 @@ class _Watch:
     def stretch(self, driven: Driven, position: int = 0) -> Stretch:
         cpu = {**self._spent, "load": driven.cpu_seconds}
         return Stretch(driven, position, cpu, (self._kernel_before, self._kernel_after))
-
-
-def _logged_requests(path: Path) -> int:
-    """Requests in the app server's log, the harness's own probes left out."""
-    if not path.exists():
-        return 0
-    with path.open(errors="replace") as lines:
-        return sum(PROBE_QUERY not in line for line in lines)

@@ -67,6 +67,8 @@ class Evidence:
     #: What the database server took before the first stack came up.
     database_bytes: int
     server_command: Sequence[str] = ()
+    #: Of the app's process, whole, secrets masked.
+    app_environment: Mapping[str, str] = field(default_factory=dict)
     shown_databases: Mapping[str, object] = field(default_factory=dict)
     phases: list[Phase] = field(default_factory=list)
     counted: Stretch | None = None

@@ -72,29 +72,29 @@ class PhaseRun:
         if fault == "reload-workers":
             number = attempt.cell.server.reload_signal
             assert number is not None, "a cell whose server cannot reload is skipped"
-            attempt.server.signal(number)
+            attempt.app.server.signal(number)
             return begun
-        with prepared.lock:
+        with prepared.alone() as database:
             if fault == "restart-database":
-                prepared.database.restart()
+                database.restart()
             elif fault == "kill-connections":
-                prepared.database.kill_connections(attempt.account)
+                database.kill_connections(attempt.account)
             else:
                 try:
-                    prepared.database.pause()
+                    database.pause()
                     # Until now one or the other of its processes may have answered.
                     begun = time.monotonic()
                     time.sleep(pause)
                 finally:
-                    prepared.database.resume()
+                    database.resume()
         return begun
 
     def _command(self, index: int, phase: PhaseSpec) -> None:
         attempt = self._attempt
         if phase.replaces_server:
-            attempt.stop_server()
+            attempt.app.stop()
         name, log = f"{phase.title} of {attempt.cell.id}", attempt.log(f"command-{index + 1}")
-        command = attempt.management_command(phase.command or ())
+        command = attempt.app.management_command(phase.command or (), attempt.account)
         service = attempt.stage.provider.start(name, command, Address("", 0), log)
         running = _Running(phase, service, time.monotonic())
         self._beside.append(running)

@@ -47,10 +47,16 @@ class Prepared:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
+    def alone(self) -> Iterator[Database]:
+        """The database, for this thread alone: what is done to it may take as long as it takes."""
+        with self.lock:
+            yield self.database
+
+    @contextmanager
     def asking(self, what: str) -> Iterator[Database]:
         """The database, for this thread alone; see `runner.asking`."""
-        with self.lock, asking(self.database, what):
-            yield self.database
+        with self.alone() as database, asking(database, what):
+            yield database
 
     @property
     def lost(self) -> bool:

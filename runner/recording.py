@@ -37,6 +37,7 @@ def basic_record(evidence: Evidence, verdict: Verdict) -> AttemptRecord:
         phases=evidence.phases,
         server_command=evidence.server_command,
         django_databases=evidence.shown_databases,
+        app_environment=evidence.app_environment,
     )
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from runner import attempt as attempts
-from runner import probe
+from runner import probe, serving
 from runner.attempt import Attempt
 from runner.errors import ConnbenchError, Interrupted, PortLost, StackError
 from runner.plan import PlannedAttempt
@@ -78,14 +77,14 @@ def test_a_port_that_is_lost_is_given_up_for_another(
 ) -> None:
     """Whoever has it may answer long before the server has found out that it cannot have it."""
     database = seeded(tmp_path_factory.getbasetemp())
-    monkeypatch.setattr(attempts, "django_database", lambda *_: database)
+    monkeypatch.setattr(serving, "django_database", lambda *_: database)
     free = provider.free_address()
     choices = [free, stranger]
     monkeypatch.setattr(provider, "free_address", choices.pop)
     recipe = Recipe("psycopg3")
     attempt = make_attempt(provider, tmp_path, server, environments={recipe: build_environment(recipe)})
-    attempt._start_server(ACCOUNT)
-    assert attempt.server.address == free
+    attempt.app.start(ACCOUNT)
+    assert attempt.app.server.address == free
     assert len(provider._services) == 1, "the first one is stopped"
     attempt.down()
     assert provider._services == []
@@ -96,7 +95,7 @@ def test_an_app_without_asgi_entry_is_told_so(tmp_path: Path) -> None:
     description = shop.description.model_copy(update={"asgi": ""})
     attempt = make_attempt(None, tmp_path, {"kind": "daphne"}, app=replace(shop, description=description))
     with pytest.raises(StackError, match=r"daphne speaks ASGI, and apps/shop/app\.yaml names no `asgi:` entry"):
-        attempt._launch(ACCOUNT)
+        attempt.app._launch(ACCOUNT)
 
 
 def test_three_lost_ports_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,14 +103,14 @@ def test_three_lost_ports_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyP
     attempt = make_attempt(cast("NativeProvider", SimpleNamespace(stop=stopped.append)), tmp_path, SYNC)
     services = [SimpleNamespace(log_tail=lambda _: "") for _ in range(4)]
     left = list(services)
-    monkeypatch.setattr(attempt, "_launch", lambda _: (left.pop(0), "token"))
+    monkeypatch.setattr(attempt.app, "_launch", lambda _: (left.pop(0), "token"))
 
     def wait(*_: object) -> None:
         raise PortLost("somebody else answers")
 
     monkeypatch.setattr(probe, "wait_until_ready", wait)
     with pytest.raises(StackError, match="somebody else answers"):
-        attempt._start_server(ACCOUNT)
+        attempt.app.start(ACCOUNT)
     assert stopped == services[:3]
 
 
@@ -149,7 +148,8 @@ def test_a_relay_that_ended_fails_the_attempt(tmp_path: Path) -> None:
 
 
 def test_probes_are_left_out_of_the_log(tmp_path: Path) -> None:
-    log = tmp_path / "access.log"
-    log.write_text("200 /products/?page=3\n200 /health/?connbench-probe\n500 /orders/?\n")
-    assert attempts._logged_requests(log) == 2
-    assert attempts._logged_requests(tmp_path / "none") == 0
+    app = make_attempt(None, tmp_path, SYNC).app
+    assert app.logged_requests() == 0
+    log = "200 /products/?page=3\n200 /health/?connbench-probe\n500 /orders/?\n"
+    (app._logs / "access.log").write_text(log)
+    assert app.logged_requests() == 2

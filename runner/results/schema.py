@@ -293,6 +293,8 @@ class AttemptRecord(Strict):
     #: What was started: server command line, settings, secrets masked.
     server_command: Sequence[str] = ()
     django_databases: Mapping[str, Any] = Field(default_factory=dict)
+    #: The whole environment of the app's process, secrets masked.
+    app_environment: Mapping[str, str] = Field(default_factory=dict)
 
 
 class CellRecord(Strict):
@@ -381,7 +383,8 @@ class RunEnd(Strict):
     #: Why it was stopped, in words.
     finding: str = ""
     finished_at: str
-    wall_seconds: float
+    #: None where nobody was left to write it down.
+    wall_seconds: float | None
     databases: Sequence[DatabaseRecord]
     #: Wall seconds by what they went to: set-up, bring-up, count, idle, windows, …
     time_spent: Mapping[str, float]

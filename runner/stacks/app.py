@@ -150,6 +150,15 @@ class Overlay:
     token: str
     #: `DATABASES` with the password masked, for the record.
     shown: Mapping[str, Any]
+    #: What is nobody else's to know.
+    secrets: Sequence[str] = ()
+
+    def masked(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """An environment for the record: wherever a secret stands in it, there is a mask."""
+        shown = dict(environment)
+        for secret in self.secrets:
+            shown = {name: value.replace(secret, MASK) for name, value in shown.items()}
+        return shown
 
 
 def make_overlay(
@@ -180,4 +189,5 @@ def make_overlay(
         "PYTHONPATH": f"{OVERLAY}:{app.folder}",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    return Overlay(env, token, {"default": {**database, "PASSWORD": MASK}})
+    hidden = [token, *filter(None, [database.get("PASSWORD")])]
+    return Overlay(env, token, {"default": {**database, "PASSWORD": MASK}}, hidden)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from runner.errors import UsageError
 from runner.provision.service import Address
 from runner.stacks import app as apps
-from runner.stacks.app import Check, django_database, load_app, make_overlay
+from runner.stacks.app import MASK, Check, django_database, load_app, make_overlay
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.databases.base import Account
@@ -152,6 +152,22 @@ def test_what_is_shown_has_no_password_in_it() -> None:
     overlay = make_overlay(load_app("shop"), database("postgres"), "127.0.0.1")
     assert "very secret" not in json.dumps(overlay.shown)
     assert overlay.shown["default"] == {**database("postgres"), "PASSWORD": "********"}
+
+
+def test_secrets_are_masked_wherever_they_stand_in_an_environment() -> None:
+    database = {"ENGINE": "django.db.backends.postgresql", "PASSWORD": "s3cret"}
+    overlay = make_overlay(load_app("shop"), database, "127.0.0.1")
+    shown = overlay.masked({**overlay.env, "DATABASE_URL": "postgres://me:s3cret@127.0.0.1/x", "LANG": "C"})
+    assert shown.keys() == {*overlay.env, "DATABASE_URL", "LANG"}
+    assert (shown["DATABASE_URL"], shown["LANG"]) == (f"postgres://me:{MASK}@127.0.0.1/x", "C")
+    told = json.loads(shown["CONNBENCH_OVERLAY"])
+    assert (told["token"], told["databases"]["default"]) == (MASK, {**database, "PASSWORD": MASK})
+    assert not any(secret in value for secret in ("s3cret", overlay.token) for value in shown.values())
+
+
+def test_a_database_without_a_password_leaves_the_environment_as_it_is() -> None:
+    overlay = make_overlay(load_app("shop"), {"ENGINE": "django.db.backends.sqlite3"}, "127.0.0.1")
+    assert overlay.masked({"A": "1"}) == {"A": "1"}
 
 
 def test_every_start_has_a_token_of_its_own() -> None:
