@@ -31,7 +31,7 @@ def measure() -> dict[str, Any]:
     attempts = [record for _, record in folder.attempts()]
     by_phase = overhead_by_phase(attempts).reset_index().rename(columns={"sum": "total"})
     found: dict[str, Any] = {"run": folder.path.name, "attempts": len(attempts), "phases": by_phase.to_dict("records")}
-    if (end := folder.end()) is not None:
+    if (end := folder.end()) is not None and end.wall_seconds is not None:
         measured = sum(phase.seconds for attempt in attempts for phase in attempt.phases if phase.name in MEASURED)
         beyond = end.wall_seconds - end.time_spent.get("set-up", 0.0) - measured
         found["seconds_beyond_measuring"] = beyond / len(attempts)

@@ -17,7 +17,7 @@ from runner.analysis.summary import Summary, write_summary
 from runner.errors import UsageError
 from runner.host import describe_host, describe_versions
 from runner.matrix.cells import Cell
-from runner.matrix.expansion import Expansion, expand
+from runner.matrix.expansion import MOST_CELLS, Expansion, expand
 from runner.matrix.prediction import predict
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
@@ -52,6 +52,8 @@ class Options:
     seed: int | None = None
     #: Wait for the end of another run on this machine, rather than refuse.
     wait: bool = False
+    #: None: however many.
+    most_cells: int | None = MOST_CELLS
     command: str = "connbench run"
 
 
@@ -66,7 +68,7 @@ def measure(options: Options, messages: Console) -> tuple[RunFolder, RunEnd]:
     if options.shard is not None and options.seed is None:
         raise UsageError("--shard needs --seed: the shards of one run share its order and traffic")
     matrix = read_matrix(options.matrix)
-    expansion = expand(matrix)
+    expansion = expand(matrix, options.most_cells)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     plan = make_plan(expansion, matrix, seed, options.only, options.quick, options.blocks, options.shard)
     require_programs(plan)

@@ -21,7 +21,7 @@ from runner.errors import ConnbenchError, UsageError
 from runner.gate import GateOptions, parse_limit
 from runner.gate import gate as run_gate
 from runner.matrix.deployment import read_deployment, refuse_if_impossible
-from runner.matrix.expansion import expand
+from runner.matrix.expansion import MOST_CELLS, expand
 from runner.matrix.reading import read_matrix
 from runner.matrix.schema import json_schema
 from runner.plan import make_plan, parse_shard, plan_as_json
@@ -69,6 +69,7 @@ class Provider(StrEnum):
 ProviderOption = Annotated[Provider, typer.Option(help="Where it runs.")]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Repeats a run's order and traffic.")]
 OutOption = Annotated[Path, typer.Option(help="Where run folders go.")]
+YesOption = Annotated[bool, typer.Option("--yes", help=f"Although there are more than {MOST_CELLS:,} cells.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another run measures on this machine.")]
 
 
@@ -96,6 +97,7 @@ def run(
     out: OutOption = Path("results"),
     wait: WaitOption = False,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="One of N parts of the run, such as 2/4.")] = None,
+    yes: YesOption = False,
 ) -> None:
     """Measure every cell, print the comparison, write the HTML report."""
     options = Options(
@@ -108,6 +110,7 @@ def run(
         quick=quick,
         seed=seed,
         wait=wait,
+        most_cells=None if yes else MOST_CELLS,
         command=" ".join(["connbench", *sys.argv[1:]]),
     )
     raise typer.Exit(bench(options, results, messages))
@@ -118,9 +121,11 @@ def resume(
     run: RunArgument = LATEST,
     force: Annotated[bool, typer.Option("--force", help="Although matrix, versions or host changed.")] = False,
     wait: WaitOption = False,
+    yes: YesOption = False,
 ) -> None:
     """Finish a run that was interrupted, killed or cut off: whatever groups of cells are missing, nothing else."""
-    raise typer.Exit(finish(run, force=force, wait=wait, results=results, messages=messages))
+    most_cells = None if yes else MOST_CELLS
+    raise typer.Exit(finish(run, force=force, wait=wait, results=results, messages=messages, most_cells=most_cells))
 
 
 @app.command()
@@ -171,11 +176,12 @@ def plan(
     from_env: Annotated[
         Path | None, typer.Option("--from-env", metavar="FILE", help="A deployment's .env file instead of a matrix.")
     ] = None,
+    yes: YesOption = False,
 ) -> None:
     """Show the cells, the skipped ones with reasons, predicted connections and the time; start nothing."""
     deployment = None if from_env is None else read_deployment(from_env)
     read = read_matrix(matrix) if deployment is None else deployment.matrix
-    expansion = expand(read)
+    expansion = expand(read, None if yes else MOST_CELLS)
     if deployment is not None:
         refuse_if_impossible(expansion)
         print_deployment(deployment, messages)

@@ -155,7 +155,7 @@ def _conclude(folder: RunFolder, end: RunEnd, options: GateOptions, results: Con
     if options.step_summary is not None:
         append_step_summary(options.step_summary, result, sides)
     if options.junit is not None:
-        write_junit(options.junit, result, sides, end.wall_seconds)
+        write_junit(options.junit, result, sides, end.wall_seconds or 0.0)
     if end.status == "interrupted":
         return 130
     return 1 if result.verdict in ("fail", None) else 0

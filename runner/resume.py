@@ -17,14 +17,14 @@ from rich.console import Console
 from runner.bench import PROVIDERS, build_environments, conclude, matrix_hash, require_programs, stop_rule
 from runner.errors import ConnbenchError, UsageError
 from runner.host import describe_host, describe_versions
-from runner.matrix.expansion import expand
+from runner.matrix.expansion import MOST_CELLS, expand
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
 from runner.plan import Plan, PlannedGroup, make_plan, parse_shard
 from runner.progress import reporter
 from runner.results import repair
 from runner.results.schema import RunEnd, RunRecord
-from runner.results.store import RunFolder, open_run, write_json
+from runner.results.store import RunFolder, now_utc, open_run, write_json
 from runner.run import Run
 from runner.stacks.app import load_app
 from runner.turn import own_turn
@@ -32,7 +32,15 @@ from runner.turn import own_turn
 SHOWN = 8
 
 
-def finish(path: Path, *, force: bool, wait: bool, results: Console, messages: Console) -> int:
+def finish(
+    path: Path,
+    *,
+    force: bool,
+    wait: bool,
+    results: Console,
+    messages: Console,
+    most_cells: int | None = MOST_CELLS,
+) -> int:
     """Runs what is missing, then concludes as `connbench run` does; returns its exit code.
 
     UsageError, naming the difference, where the matrix, a version or the host is not what it was when the run began;
@@ -42,7 +50,7 @@ def finish(path: Path, *, force: bool, wait: bool, results: Console, messages: C
     folder = open_run(path)
     with own_turn(wait=wait, say=say):
         record = folder.run()
-        plan = plan_of(folder, record)
+        plan = plan_of(folder, record, most_cells)
         require_programs(plan)
         environments = build_environments(plan.cells, messages)
         engines = {cell.database.engine for cell in plan.cells.values()}
@@ -56,7 +64,7 @@ def finish(path: Path, *, force: bool, wait: bool, results: Console, messages: C
             groups = ()
         if not groups:
             say("nothing is missing")
-            return conclude(folder, folder.end(), results)
+            return conclude(folder, _completed(folder), results)
         attempts = sum(len(group.attempts) for group in groups)
         say(f"{attempts} of {len(plan.attempts)} attempts are missing, results in {folder.path}")
         folder.event("resumed", attempts=attempts)
@@ -70,7 +78,7 @@ def finish(path: Path, *, force: bool, wait: bool, results: Console, messages: C
     return conclude(folder, end, results)
 
 
-def plan_of(folder: RunFolder, record: RunRecord) -> Plan:
+def plan_of(folder: RunFolder, record: RunRecord, most_cells: int | None = MOST_CELLS) -> Plan:
     """The run's plan, made again from its own copy of the matrix; refused if it is not what plan.jsonl says."""
     try:
         matrix = MatrixFile.model_validate(record.matrix)
@@ -80,7 +88,7 @@ def plan_of(folder: RunFolder, record: RunRecord) -> Plan:
         raise UsageError(f"{folder.path / 'run.json'}: matrix.{where}: {first['msg']}: it cannot be resumed") from error
     blocks = None if record.adaptive else record.blocks
     shard = parse_shard(record.shard) if record.shard else None
-    plan = make_plan(expand(matrix), matrix, record.seed, record.only, record.quick, blocks, shard)
+    plan = make_plan(expand(matrix, most_cells), matrix, record.seed, record.only, record.quick, blocks, shard)
     planned = folder.planned()
     if not planned:
         folder.write_plan(plan.rows())
@@ -152,6 +160,20 @@ def _again(group: PlannedGroup, folder: RunFolder) -> PlannedGroup | None:
     return replace(group, attempts=tuple(replace(planned, attempt=last + 1) for planned in group.attempts))
 
 
+def _completed(folder: RunFolder) -> RunEnd:
+    """The end of a run that is whole, which it may not have come to write down: it was ended in its last moment."""
+    before = folder.end()
+    if before is not None and before.status == "finished":
+        return before
+    finished = {"status": "finished", "finding": "", "finished_at": now_utc()}
+    if before is None:
+        end = RunEnd.model_validate({**finished, "wall_seconds": None, "databases": [], "time_spent": {}})
+    else:
+        end = before.model_copy(update=finished)
+    write_json(folder.path / "end.json", end)
+    return end
+
+
 def _provider(record: RunRecord) -> Any:
     if record.provider not in PROVIDERS:
         known = ", ".join(PROVIDERS)
@@ -169,7 +191,7 @@ def _together(before: RunEnd | None, now: RunEnd) -> RunEnd:
     databases = {database.name: database for database in [*before.databases, *now.databases]}
     return now.model_copy(
         update={
-            "wall_seconds": before.wall_seconds + now.wall_seconds,
+            "wall_seconds": (before.wall_seconds or 0.0) + (now.wall_seconds or 0.0),
             "time_spent": spent,
             "databases": _by_name(databases.values()),
         }

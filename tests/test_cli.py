@@ -102,6 +102,20 @@ def test_a_bad_matrix_exits_2_with_a_message(
     assert "Traceback" not in err
 
 
+@pytest.mark.usefixtures("_starts_nothing")
+def test_very_many_cells_are_refused_unless_meant(connbench: Connbench, tmp_path: Path) -> None:
+    head, tail = Path(SMALL).read_text().split("matrix:\n", 1)
+    path = matrix_file(tmp_path, f"{head}matrix:\n  load.users: {list(range(1, 401))}\n{tail}")
+    for command in ("plan", "run"):
+        code, out, err = connbench(command, "-m", path)
+        assert (code, out) == (2, "")
+        assert "at most 2,000 are taken" in err
+        assert "--yes" in err
+    code, out, _ = connbench("plan", "-m", path, "--yes", "--json")
+    assert code == 0
+    assert len(json.loads(out)["cells"]) > 2_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

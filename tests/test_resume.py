@@ -146,6 +146,26 @@ def test_nothing_is_run_where_nothing_is_missing(run: Callable[..., RunFolder]) 
     assert "nothing is missing" in said
 
 
+@pytest.mark.parametrize("status", ["interrupted", "stopped", None])
+def test_a_run_that_is_whole_and_never_said_so_is_finished(run: Callable[..., RunFolder], status: str | None) -> None:
+    """It was ended between its last attempt and its end.json."""
+    folder = run()
+    end = folder.end()
+    assert end is not None
+    (folder.path / "end.json").unlink()
+    if status:
+        write_json(folder.path / "end.json", end.model_copy(update={"status": status, "finding": "a finding"}))
+    before = contents(folder)
+    code, ran, said = resumed(folder)
+    assert (code, ran, contents(folder)) == (1, [], before), "its cells measured nothing"
+    assert "nothing is missing" in said
+    now = folder.end()
+    assert now is not None
+    assert (now.status, now.finding) == ("finished", "")
+    assert now.wall_seconds == (end.wall_seconds if status else None)
+    assert ("was not written down" in (folder.path / "report.html").read_text()) == (status is None)
+
+
 def test_a_killed_run_has_no_end_and_half_attempts(run: Callable[..., RunFolder]) -> None:
     folder = run(2)
     (folder.path / "end.json").unlink()

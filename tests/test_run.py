@@ -175,6 +175,7 @@ def test_each_database_is_prepared_once_and_every_group_runs(
     assert end.status == "finished"
     assert read_json(tmp_path / "end.json", RunEnd) == end
     assert {database.name: database.product for database in end.databases} == {"pg": "postgres 1.0", "my": "mysql 1.0"}
+    assert end.wall_seconds is not None
     assert 0 < end.time_spent["set-up"] <= end.wall_seconds
 
 

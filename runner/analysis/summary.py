@@ -59,7 +59,7 @@ def summarise(folder: RunFolder) -> Summary:
     if attempts and not interrupted:
         # A run that came to its end may have had blocks enough before the last that it could have had.
         run = run.model_copy(update={"blocks": max(record.block for record in attempts)})
-    cells = [_cell(cell, attempts, frame, run.blocks, interrupted) for cell in run.cells]
+    cells = _cells(run, attempts, frame, interrupted)
     skipped = [CellSummary(id=cell.id, status="skipped", reason=cell.reason, axes=cell.axes) for cell in run.skipped]
     comparison = _comparison_of_ok(attempts)
     return Summary(
@@ -108,10 +108,20 @@ def _in_blocks(blocks: Sequence[int]) -> str:
     return f"block{'s' if len(blocks) > 1 else ''} {', '.join(str(block) for block in blocks)}"
 
 
+def _cells(
+    run: RunRecord, attempts: Sequence[AttemptRecord], frame: pd.DataFrame, interrupted: bool
+) -> list[CellSummary]:
+    own: dict[str, list[AttemptRecord]] = {}
+    for record in attempts:
+        own.setdefault(record.cell, []).append(record)
+    rows, none = dict(iter(frame.groupby("cell"))), frame.iloc[:0]
+    return [_cell(cell, own.get(cell.id, []), rows.get(cell.id, none), run.blocks, interrupted) for cell in run.cells]
+
+
 def _cell(
-    cell: CellRecord, every: Sequence[AttemptRecord], frame: pd.DataFrame, planned: int, interrupted: bool
+    cell: CellRecord, attempts: Sequence[AttemptRecord], frame: pd.DataFrame, planned: int, interrupted: bool
 ) -> CellSummary:
-    attempts = [record for record in every if record.cell == cell.id]
+    """`attempts` and the rows of `frame` are the cell's own."""
     ok = [record for record in attempts if record.verdict.status == "ok"]
     status, reason = combined_status(attempts, interrupted)
     return CellSummary(
@@ -123,7 +133,7 @@ def _cell(
         reference=cell.reference,
         blocks=Blocks(planned=planned, run=len(attempts), ok=len(ok)),
         flags=_flags(attempts),
-        metrics=_metrics(cell, attempts, ok, frame[frame["cell"] == cell.id]),
+        metrics=_metrics(cell, attempts, ok, frame),
     )
 
 
@@ -140,7 +150,7 @@ def _metrics(
         requests=number(sound["requests"]),
         throughput_rps=number(sound["throughput_rps"]),
         capacity_rps=number(sound["capacity_rps"]),
-        capacity=_capacity(capacities_frame(ok)),
+        capacity=_capacity(ok),
         errors=Errors(
             total=number(frame["errors.total"]), share=number(frame["errors.share"]), by_kind=_errors_by_kind(attempts)
         ),
@@ -165,8 +175,11 @@ def _numbers(frame: pd.DataFrame, prefix: str, names: Iterable[str]) -> dict[str
     return {name: number(frame[f"{prefix}.{name}"]) for name in names}
 
 
-def _capacity(capacities: pd.DataFrame) -> CapacityBracket | None:
-    """Nothing where no block held any rate."""
+def _capacity(attempts: Sequence[AttemptRecord]) -> CapacityBracket | None:
+    """Nothing where no block searched, or held any rate."""
+    if all(record.capacity is None for record in attempts):
+        return None
+    capacities = capacities_frame(attempts)
     held = number(capacities["held"])
     if held is None:
         return None
@@ -179,11 +192,6 @@ def _resources(frame: pd.DataFrame, component: str) -> ComponentNumbers:
         cpu_seconds_per_request=number(frame[f"resources.{component}.cpu_seconds_per_request"]),
         peak_memory_bytes=number(frame[f"resources.{component}.peak_memory_bytes"]),
     )
-
-
-def _errors(attempts: Iterable[AttemptRecord], frame: pd.DataFrame) -> Errors:
-    total, share = number(frame["errors.total"]), number(frame["errors.share"])
-    return Errors(total=total, share=share, by_kind=_errors_by_kind(attempts))
 
 
 def _errors_by_kind(attempts: Iterable[AttemptRecord]) -> dict[str, ErrorKind]:
@@ -216,7 +224,7 @@ def _run(folder: RunFolder, run: RunRecord, end: RunEnd | None, attempts: Sequen
         databases=end.databases if end else (),
         wall_seconds=end.wall_seconds if end else None,
         time_spent=spent,
-        measuring_seconds=sum(spent.get(name, 0.0) for name in MEASURING) if end else _phases(attempts),
+        measuring_seconds=sum(spent.get(name, 0.0) for name in MEASURING) if spent else _phases(attempts),
         **_copied(run),
     )
 

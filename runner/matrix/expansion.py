@@ -28,7 +28,7 @@ from runner.matrix.shape import own_words
 from runner.matrix.spec import MatrixFile
 from runner.stacks.poolers import NO_POOLER, AnyPoolerSpec
 
-# Ten times what a night can run. More is a mistake in the file, and is refused before it fills the memory.
+# Ten times what a night can run. More is most likely a mistake in the file, and is refused before it fills the memory.
 MOST_CELLS = 2_000
 # An id names folders, whose names may have 255 bytes.
 LONGEST_VALUE = 32
@@ -45,16 +45,18 @@ class Expansion:
     skipped: tuple[SkippedCell, ...]
 
 
-def expand(matrix: MatrixFile, limit: int = MOST_CELLS) -> Expansion:
+def expand(matrix: MatrixFile, limit: int | None = MOST_CELLS) -> Expansion:
     """The cells of a matrix that `read_matrix` let pass.
 
-    Raises UsageError if there would be more than `limit`, without making them, or if two would have one id.
+    Raises UsageError if there would be more than `limit`, without making them, or if two would have one id; None is
+    no limit.
     """
     axes = _Axes(matrix)
     count = axes.count()
-    if count > limit:
+    if limit is not None and count > limit:
         raise UsageError(
-            f"the matrix {matrix.name!r} has {count:,} cells; at most {limit:,} are taken. Cut an axis short."
+            f"the matrix {matrix.name!r} has {count:,} cells; at most {limit:,} are taken. Cut an axis short, "
+            "or add --yes if all of them are meant."
         )
     cells: list[Cell] = []
     skipped: list[SkippedCell] = []

@@ -178,7 +178,8 @@ def time_items(run: RunSummary) -> list[tuple[str, float]]:
 def time_sentence(run: RunSummary) -> str:
     """Wall time, the part spent measuring, and the rest by item."""
     if run.wall_seconds is None:
-        return f"The run was cut off; {duration(run.measuring_seconds)} of it were measuring."
+        cut_off = "The run was cut off" if not run.finished else "How long the run took was not written down"
+        return f"{cut_off}; {duration(run.measuring_seconds)} of it were measuring."
     share = run.measuring_seconds / run.wall_seconds if run.wall_seconds else 0
     rest = ", ".join(f"{name} {duration(seconds)}" for name, seconds in time_items(run) if seconds >= 0.05)
     measuring = f"{duration(run.measuring_seconds)} measuring ({share * 100:.0f} %)"

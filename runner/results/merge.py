@@ -39,7 +39,7 @@ def merge(shards: Sequence[RunFolder], out: Path, command: str) -> RunFolder:
     end = RunEnd(
         status="finished",
         finished_at=max(end.finished_at for end in ends),
-        wall_seconds=sum(end.wall_seconds for end in ends),
+        wall_seconds=sum(end.wall_seconds or 0.0 for end in ends),
         databases=databases,
         time_spent=spent,
     )

@@ -183,6 +183,13 @@ def test_too_many_cells_are_counted_and_not_made() -> None:
     assert MOST_CELLS == 2_000
 
 
+def test_more_cells_can_be_asked_for() -> None:
+    matrix = make_matrix({**NAMES, "load.users": list(range(1, 401))})
+    with pytest.raises(UsageError, match=r"2,400 cells; at most 2,000 are taken\. .*--yes"):
+        expand(matrix)
+    assert len(expand(matrix, limit=None).cells) == 2_400
+
+
 def test_equal_ids_are_refused() -> None:
     servers = {"a_b": {"kind": "uwsgi"}, "a-b": {"kind": "uwsgi"}}
     matrix = make_matrix({**NAMES, "server": ["a_b", "a-b"]}, servers=servers)
