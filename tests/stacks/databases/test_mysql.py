@@ -1,20 +1,37 @@
 """MySQL or MariaDB, whichever this machine has, on a real server."""
 
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any, ClassVar
 
 import MySQLdb
 import pytest
 
 from runner.errors import StackError
+from runner.provision.native import NativeProvider
 from runner.stacks.databases.base import Account, Database, DatabaseSpec
-from runner.stacks.databases.mysql import MySQLSpec
+from runner.stacks.databases.mysql import MySQL, MySQLSpec
 from runner.stacks.databases.mysql_server import Product, product_name, server_arguments, server_settings
 from tests.stacks.databases.clients import ask, session
 from tests.stacks.databases.contract import ROWS, DatabaseContract
 
 _NUMBERS = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})"
+
+
+@pytest.mark.server
+def test_a_temporary_folder_that_is_closed_to_the_servers_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As root's own TMPDIR is, which others may pass through and not write to."""
+    with tempfile.TemporaryDirectory(prefix="cb-") as made:
+        Path(made).chmod(0o711)
+        monkeypatch.setenv("TMPDIR", made)
+        monkeypatch.setattr(tempfile, "tempdir", made)
+        with closing(NativeProvider()) as provider, closing(MySQL(MySQLSpec())) as database:
+            database.start(provider, "my", tmp_path)
+            database.ping()
+            (folder,) = database._rows("SELECT @@tmpdir")[0]
+            assert Path(folder).resolve() == (provider.folder / "my").resolve()
 
 
 @pytest.mark.server
