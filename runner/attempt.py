@@ -23,8 +23,7 @@ from runner.phased import PhaseRun
 from runner.plan import PlannedAttempt
 from runner.pooled import PooledSide
 from runner.preparation import Prepared, Template
-from runner.provision.native import NativeProvider
-from runner.provision.service import Service
+from runner.provision.service import Provider, Service
 from runner.recording import basic_record, measured_record
 from runner.results.schema import AttemptRecord, Phase, Verdict
 from runner.results.store import RunFolder, now_utc, writing
@@ -43,7 +42,7 @@ class Stage:
     """What an attempt stands on. The attempts of one group share it, but for `app` and `prepared` in a comparison
     of two apps or databases."""
 
-    provider: NativeProvider
+    provider: Provider
     folder: RunFolder
     app: App
     environments: Mapping[Recipe, AppEnvironment]

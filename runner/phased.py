@@ -10,8 +10,7 @@ from runner import waiting
 from runner.errors import StackError
 from runner.evidence import Strike
 from runner.matrix.phases import Fault, PhaseSpec, segments
-from runner.provision.native import NativeService
-from runner.provision.service import Address
+from runner.provision.service import Address, Service
 from runner.results.schema import CommandRun
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class _Running:
     phase: PhaseSpec
-    service: NativeService
+    service: Service
     begun: float
 
 

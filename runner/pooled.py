@@ -6,8 +6,7 @@ from pathlib import Path
 
 from runner.errors import StackError
 from runner.evidence import Evidence
-from runner.provision.native import NativeProvider
-from runner.provision.service import Address, Service
+from runner.provision.service import Address, Provider, Service
 from runner.sampling.pooler import PoolerSampler
 from runner.stacks.databases.base import Account
 from runner.stacks.poolers import Pooler, make_pooler
@@ -28,7 +27,7 @@ class PooledSide:
 
     def start(
         self,
-        provider: NativeProvider,
+        provider: Provider,
         account: Account,
         database: Address,
         log_folder: Path,
@@ -77,7 +76,7 @@ class PooledSide:
         if self._pooler is not None:
             self._evidence.client_books = self._pooler.books()
 
-    def stop(self, provider: NativeProvider) -> None:
+    def stop(self, provider: Provider) -> None:
         """After the app server, and before the books are read for good: what it holds goes with it."""
         if self._sampler is not None:
             self._sampler.close()

@@ -10,10 +10,9 @@ from pathlib import Path
 from runner import waiting
 from runner.asking import asking
 from runner.errors import StackError
-from runner.provision.native import Command, NativeProvider, run_command
-from runner.provision.service import Address
+from runner.provision.service import Address, Command, Provider
 from runner.sampling.database import DatabaseSampler
-from runner.stacks.app import App, Process, django_database, make_overlay
+from runner.stacks.app import App, Process, code_of, django_database, make_overlay
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec, make_database
 from runner.stacks.databases.base import Account, Database
@@ -76,7 +75,7 @@ def prepare_database(
     spec: AnyDatabaseSpec,
     app: App,
     environments: Sequence[AppEnvironment],
-    provider: NativeProvider,
+    provider: Provider,
     logs: Path,
     samples_per_second: float,
     closing: ExitStack,
@@ -92,7 +91,7 @@ def prepare_database(
     address = database.service.address if distance is None else distance.relay.address
     makers = {environment.recipe.versions: environment for environment in environments}
     templates = {
-        versions: _make_template(f"template_app_{number}", database, app, makers[versions])
+        versions: _make_template(f"template_app_{number}", database, app, makers[versions], provider)
         for number, versions in enumerate(sorted(makers), start=1)
     }
     sampler = DatabaseSampler(database, provider, samples_per_second, logs / f"{name}-samples.raw")
@@ -102,7 +101,7 @@ def prepare_database(
 
 
 def with_sampler(
-    prepared: Prepared, provider: NativeProvider, logs: Path, samples_per_second: float, closing: ExitStack
+    prepared: Prepared, provider: Provider, logs: Path, samples_per_second: float, closing: ExitStack
 ) -> Prepared:
     """The same database under a new sampler, where the old one has ended by itself; otherwise as it is."""
     if prepared.sampler.alive:
@@ -115,20 +114,23 @@ def with_sampler(
     return replace(prepared, sampler=sampler)
 
 
-def _make_template(name: str, database: Database, app: App, environment: AppEnvironment) -> Template:
+def _make_template(
+    name: str, database: Database, app: App, environment: AppEnvironment, provider: Provider
+) -> Template:
     """Runs the app's own set-up commands once."""
     with asking(database, "a database for the template"):
         account = database.create_empty(name)
     # Set-up works for seconds between two statements: no time-out of the cell's may strike there.
     connection = ConnectionSpec(options=dict(database.spec.patient_options))
-    settings = django_database(database.spec, connection, account, database.service.address)
+    settings = django_database(database.spec, connection, account, database.service.address.inside)
     process = Process.of(database.spec, connection)
     overlay = make_overlay(app, settings, database.service.address.host, process=process)
     python = environment.bin / "python"
     for arguments in app.description.setup:
-        command = Command([str(python), "manage.py", *arguments], overlay.env, app.folder)
+        argv = [str(python), "manage.py", *arguments]
+        command = Command(argv, overlay.env, app.folder, kit=environment.kit, reads=code_of(app))
         what = f"manage.py {' '.join(arguments)} on {database.product}"
-        run_command(command, limit=waiting.TEMPLATE_COMMAND, what=what)
+        provider.run(command, limit=waiting.TEMPLATE_COMMAND, what=what)
     with asking(database, "the template's rows"):
         rows = {audit.table: database.count_rows(account, audit.table) for audit in app.description.audits}
     with asking(database, "to keep the template"):

@@ -20,6 +20,7 @@ def wait_until_ready(service: Service, app: App, token: str) -> None:
     def probe() -> bool | None:
         nonlocal last
         if not service.alive():
+            service.bring_log()
             cause = log_cause(service.log_path)
             raise StackError(f"{service.name} ended while starting{cause}; its log ends:\n{service.log_tail()}")
         try:

@@ -18,7 +18,7 @@ from runner.matrix.cells import Cell
 from runner.plan import Plan, PlannedGroup
 from runner.preparation import Prepared, prepare_database, with_sampler
 from runner.progress import Reporter, TimeBook
-from runner.provision.native import NativeProvider
+from runner.provision.service import Provider
 from runner.results.schema import AttemptRecord, DatabaseRecord, DistanceRecord, RunEnd, Verdict
 from runner.results.store import RunFolder, now_utc, write_json, writing
 from runner.sampling.host import HostSampler
@@ -38,7 +38,7 @@ class Run:
         environments: Mapping[Recipe, AppEnvironment],
         folder: RunFolder,
         reporter: Reporter,
-        make_provider: Callable[[], NativeProvider],
+        make_provider: Callable[[], Provider],
     ) -> None:
         """`apps` by cell."""
         self._plan = plan
@@ -117,7 +117,7 @@ class Run:
         self,
         group: PlannedGroup,
         prepared: dict[str, Prepared | ConnbenchError],
-        provider: NativeProvider,
+        provider: Provider,
         closing: ExitStack,
     ) -> None:
         """What the groups before have cost its databases: a server that was lost is started anew, so is a sampler."""
@@ -144,7 +144,7 @@ class Run:
         self,
         group: PlannedGroup,
         prepared: Mapping[str, Prepared | ConnbenchError],
-        provider: NativeProvider,
+        provider: Provider,
         host_sampler: HostSampler,
     ) -> dict[str, Stage] | ConnbenchError:
         """What each of a group's cells stands on; the error where one of its databases could not be had."""
@@ -167,7 +167,7 @@ class Run:
             )
         return stages
 
-    def _prepare_all(self, provider: NativeProvider, stack: ExitStack) -> dict[str, Prepared | ConnbenchError]:
+    def _prepare_all(self, provider: Provider, stack: ExitStack) -> dict[str, Prepared | ConnbenchError]:
         """Every database that the plan needs, started side by side; one that fails takes its own groups with it."""
         cells = self._cells_by_database()
 
@@ -193,7 +193,7 @@ class Run:
                 cells.setdefault(group.database_of(planned.cell), []).append(self._plan.cells[planned.cell])
         return cells
 
-    def _prepare(self, name: str, cells: Sequence[Cell], provider: NativeProvider, closing: ExitStack) -> Prepared:
+    def _prepare(self, name: str, cells: Sequence[Cell], provider: Provider, closing: ExitStack) -> Prepared:
         with writing(self._logs):
             self._logs.mkdir(exist_ok=True)
         environments = [self._environments[cell.environment] for cell in cells]

@@ -1,6 +1,7 @@
 """An attempt's app server: started with the cell's settings on a port of its own, and stopped."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,8 +9,9 @@ from runner import probe
 from runner.errors import Interrupted, PortLost, StackError
 from runner.evidence import Evidence
 from runner.pooled import PooledSide
-from runner.provision.native import LOOPBACK, Command, NativeService, environment_of
-from runner.stacks.app import Overlay, Process, django_database, make_overlay
+from runner.provision.native import LOOPBACK
+from runner.provision.service import Command, Service
+from runner.stacks.app import Overlay, Process, code_of, django_database, make_overlay
 from runner.stacks.databases.base import Account
 from runner.stacks.servers.base import PROBE_QUERY, Launch
 
@@ -27,10 +29,10 @@ class AppSide:
         self._stage = stage
         self._pooled = pooled
         self._logs = logs
-        self._server: NativeService | None = None
+        self._server: Service | None = None
 
     @property
-    def server(self) -> NativeService:
+    def server(self) -> Service:
         assert self._server is not None, "start() comes first"
         return self._server
 
@@ -54,6 +56,7 @@ class AppSide:
         """Stops the server, if it runs."""
         if self._server is not None:
             self._stage.provider.stop(self._server)
+            self._stage.provider.bring(self._log("access"))
 
     def go_on_unless_stopping(self) -> None:
         """Interrupted where the run is being stopped."""
@@ -70,7 +73,7 @@ class AppSide:
         python = self._stage.environments[self._evidence.cell.environment].bin / "python"
         overlay = self._overlay(account, LOOPBACK)
         env = {**overlay.env, "PYTHONUNBUFFERED": "1"}
-        command = Command([str(python), "manage.py", *arguments], env, self._stage.app.folder)
+        command = self._complete(Command([str(python), "manage.py", *arguments], env, self._stage.app.folder))
         self._note(command, overlay)
         return command
 
@@ -82,7 +85,7 @@ class AppSide:
         with path.open(errors="replace") as lines:
             return sum(PROBE_QUERY not in line for line in lines)
 
-    def _launch(self, account: Account) -> tuple[NativeService, str]:
+    def _launch(self, account: Account) -> tuple[Service, str]:
         stage, cell = self._stage, self._evidence.cell
         if cell.server.entry_point == "asgi" and not stage.app.description.asgi:
             raise StackError(
@@ -95,24 +98,29 @@ class AppSide:
             project=stage.app.folder,
             wsgi=stage.app.description.wsgi,
             asgi=stage.app.description.asgi,
-            address=address,
-            access_log=self._log("access"),
+            address=address.inside,
+            access_log=stage.provider.output(self._log("access")),
             scratch=self._scratch(f"{account.database}-{address.port}"),
             env=overlay.env,
         )
-        command = cell.server.command(launch)
+        command = self._complete(cell.server.command(launch))
         self._evidence.server_command = command.argv
         self._note(command, overlay)
         return stage.provider.start(f"app of {cell.id}", command, address, self._log("app")), overlay.token
 
+    def _complete(self, command: Command) -> Command:
+        """With what it takes to run it: the environment's programs, and the code."""
+        kit = self._stage.environments[self._evidence.cell.environment].kit
+        return replace(command, kit=kit, reads=code_of(self._stage.app))
+
     def _note(self, command: Command, overlay: Overlay) -> None:
         self._evidence.shown_databases = overlay.shown
-        self._evidence.app_environment = overlay.masked(environment_of(command))
+        self._evidence.app_environment = overlay.masked(self._stage.provider.environment(command))
 
     def _overlay(self, account: Account, host: str) -> Overlay:
         stage, cell = self._stage, self._evidence.cell
         address = self._pooled.address or stage.prepared.address
-        settings = django_database(cell.database, cell.connection, account, address, cell.pooler)
+        settings = django_database(cell.database, cell.connection, account, address.inside, cell.pooler)
         return make_overlay(
             stage.app,
             settings,

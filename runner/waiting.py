@@ -10,6 +10,7 @@ T = TypeVar("T")
 DATABASE_START = 60.0
 # The longest that the harness asks of a database is a copy of the template.
 DATABASE_REPLY = 60.0
+RELAY_START = 30.0
 APP_START = 30.0
 TEMPLATE_COMMAND = 120.0
 LOAD_START = 30.0

@@ -10,7 +10,8 @@ from typing import Any
 import requests
 
 from runner import probe
-from runner.provision.native import Command, NativeProvider, NativeService, run_command
+from runner.provision.native import NativeProvider, NativeService, run_command
+from runner.provision.service import Command
 from runner.stacks.app import Process, Timing, load_app, make_overlay
 from runner.stacks.environment import build_environment
 from runner.stacks.servers.base import Launch, ServerSpec

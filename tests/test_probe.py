@@ -1,6 +1,7 @@
 """The harness's own requests, against small servers that answer as they are told."""
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -80,8 +81,22 @@ class FakeService:
     def alive(self) -> bool:
         return not self.ended
 
+    def bring_log(self) -> None:
+        pass
+
     def log_tail(self, lines: int = 20) -> str:
         return self.log_path.read_text()
+
+    exit_code = None
+
+    def ending(self) -> str:
+        raise NotImplementedError
+
+    def wait(self, limit: float) -> bool:
+        raise NotImplementedError
+
+    def signal(self, number: signal.Signals) -> None:
+        raise NotImplementedError
 
     def cpu_seconds(self) -> float:
         raise NotImplementedError

@@ -17,8 +17,8 @@ from runner import run as running
 from runner.errors import EnvironmentUnfit, StackError
 from runner.matrix.expansion import expand
 from runner.plan import Plan, PlannedGroup, make_plan
-from runner.provision.native import Command, NativeProvider
-from runner.provision.service import Address, Usage
+from runner.provision.native import NativeProvider
+from runner.provision.service import Address, Command, Usage
 from runner.results.schema import RunEnd
 from runner.results.store import RunFolder, read_json
 from runner.run import Run
@@ -49,10 +49,13 @@ class World:
                 super().__init__()
                 world.folder = self.folder
 
+            def run(self, command: Command, **_: Any) -> str:
+                world.commands.append(command)
+                return ""
+
         self.make_provider = Provider
         monkeypatch.setattr(preparation, "make_database", lambda spec: FakeDatabase(self, spec))
         monkeypatch.setattr(preparation, "DatabaseSampler", FakeSampler)
-        monkeypatch.setattr(preparation, "run_command", self._run_command)
         monkeypatch.setattr(running, "run_group", self._run_group)
 
     def note(self, engine: str, what: str) -> None:
@@ -62,10 +65,6 @@ class World:
 
     def of(self, engine: str) -> list[str]:
         return [what for name, what in self.notes if name == engine]
-
-    def _run_command(self, command: Command, **_: Any) -> str:
-        self.commands.append(command)
-        return ""
 
     def _run_group(self, group: PlannedGroup, cells: Mapping[str, Any], stages: Mapping[str, Any], *_: Any) -> None:
         assert list(stages) == [planned.cell for planned in group.attempts]

@@ -11,8 +11,7 @@ from runner import waiting
 from runner.errors import StackError
 from runner.load.process import DriverProcess
 from runner.load.recorder import COUNT_WINDOW
-from runner.provision.native import NativeProvider, NativeService
-from runner.provision.service import Address, Usage
+from runner.provision.service import Address, OwnService, Provider, Usage
 
 # The rate has settled when the last bin is at most this much above the one before: shared hosts vary by some 13 %.
 CLIMB = 1.15
@@ -53,7 +52,7 @@ class Driven:
 class LoadGenerator:
     """The Locust processes of one attempt: `workers` of them, each with its own record."""
 
-    def __init__(self, provider: NativeProvider, name: str, record: Path, log_path: Path, *, workers: int = 1) -> None:
+    def __init__(self, provider: Provider, name: str, record: Path, log_path: Path, *, workers: int = 1) -> None:
         """Starts the processes. The first writes `record` and `log_path`, the others beside: `requests-2.raw` …"""
         self._closed = False
         self._drivers: list[DriverProcess] = []
@@ -63,7 +62,7 @@ class LoadGenerator:
             self._drivers.append(DriverProcess(provider, f"{title} ({name})", *paths))
 
     @property
-    def services(self) -> list[NativeService]:
+    def services(self) -> list[OwnService]:
         return [driver.service for driver in self._drivers]
 
     @property

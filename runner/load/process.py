@@ -8,26 +8,21 @@ from typing import Any
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision.native import NativeProvider, NativeService, own_module
-from runner.provision.service import Address
+from runner.provision.native import own_module
+from runner.provision.service import OwnService, Provider
 
 
 class DriverProcess:
     """A process group of its own, which a channel that nobody else has ties to the runner."""
 
-    def __init__(self, provider: NativeProvider, name: str, record: Path, log_path: Path) -> None:
+    def __init__(self, provider: Provider, name: str, record: Path, log_path: Path) -> None:
         """Starts the process; it imports Locust while the app server starts."""
         self._provider = provider
         self.record = record
         ours, theirs = socket.socketpair()
         with theirs:
-            self.service: NativeService = provider.start(
-                name,
-                own_module("runner.load.driver", str(theirs.fileno())),
-                Address("", 0),
-                log_path,
-                pass_fds=[theirs.fileno()],
-            )
+            command = own_module("runner.load.driver", str(theirs.fileno()))
+            self.service: OwnService = provider.start_own(name, command, log_path, [theirs.fileno()])
         self._channel = ours
         self._lines = ours.makefile("rw", encoding="utf-8")
 

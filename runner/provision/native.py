@@ -17,18 +17,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 import psutil
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision import processes, shared_memory
+from runner.provision import processes, shared_memory, wire
 from runner.provision.journal import MARK, Journal, own_mark
-from runner.provision.service import Address, Usage
+from runner.provision.service import Address, Command, Kit, Service, Usage, Wire
 
 LOOPBACK = "127.0.0.1"
 # Below Linux's ephemeral range (32768 and up), where an outgoing connection may take any port at any moment.
@@ -37,17 +36,8 @@ PORTS = range(15000, 32000)
 UNPRIVILEGED = "nobody"
 
 
-@dataclass(frozen=True)
-class Command:
-    """What to start: `argv` without a shell, `env` on top of a small base environment.
-
-    `stop_signal` is what the program takes as an order to leave in good order.
-    """
-
-    argv: Sequence[str]
-    env: Mapping[str, str] = field(default_factory=dict)
-    cwd: Path | None = None
-    stop_signal: signal.Signals = signal.SIGINT
+#: A Python with its standard library, as our own.
+PYTHON = Kit("python", "python:3.11-slim-bookworm", lambda _: sys.executable)
 
 
 def own_module(module: str, *arguments: str) -> Command:
@@ -124,6 +114,9 @@ class NativeService:
                 memory += process.memory_full_info().pss
         return Usage(self.cpu_seconds(), memory)
 
+    def bring_log(self) -> None:
+        """The process writes to `log_path` itself."""
+
     def log_tail(self, lines: int = 20) -> str:
         return log_tail(self.log_path, lines)
 
@@ -190,10 +183,27 @@ class NativeService:
         self.shared = shared_memory.remove(self.shared)
 
 
-class NativeProvider:
-    """Starts services in a private temporary folder and ends every one of them on `close`."""
+class ThisMachine:
+    """Programs that are installed here. See `runner.provision.service.Place`."""
 
-    kind = "native"
+    def program(self, kit: Kit, name: str) -> str:
+        return kit.locate(name)
+
+    def run(
+        self, command: Command, *, limit: float, what: str, unprivileged: bool = False, stdin: Path | None = None
+    ) -> str:
+        return run_command(command, limit=limit, what=what, unprivileged=unprivileged, stdin=stdin)
+
+
+class NativeProvider(ThisMachine):
+    """Starts services in a private temporary folder and ends every one of them on `close`.
+
+    See `runner.provision.service.Provider`.
+    """
+
+    kind: ClassVar[str] = "native"
+    wire: Wire = wire
+    shares_sockets = True
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="connbench-"))
@@ -242,26 +252,34 @@ class NativeProvider:
             self._track(service)
             return service
 
+    def environment(self, command: Command) -> dict[str, str]:
+        return environment_of(command)
+
+    def start_own(self, name: str, command: Command, log_path: Path, pass_fds: Sequence[int]) -> NativeService:
+        return self.start(name, command, Address("", 0), log_path, pass_fds=pass_fds)
+
     def _track(self, service: NativeService) -> None:
         self._services.append(service)
         self._write_down(service)
 
-    def note_shared_memory(self, service: NativeService) -> None:
+    def note_shared_memory(self, service: Service) -> None:
         """Writes down what the service has in the machine's shared memory, for when it is killed."""
+        assert isinstance(service, NativeService), "a service of this provider"
         for segment in shared_memory.held_by(service.pid):
             service.shared.append(segment)
             self.journal.note("shared", name=segment.name, identity=segment.identity)
 
-    def stop(self, service: NativeService) -> None:
+    def stop(self, service: Service) -> None:
         """Stops one service and forgets it."""
         service.stop()
         with self._lock:
-            if service in self._services:
+            if isinstance(service, NativeService) and service in self._services:
                 self._services.remove(service)
                 self.journal.note("ended", pid=service.pid)
 
-    def start_again(self, service: NativeService) -> None:
+    def start_again(self, service: Service) -> None:
         """Starts what was stopped, at the same address; it is the same service to whoever holds it."""
+        assert isinstance(service, NativeService), "a service of this provider"
         with self._lock:
             if self._closed:
                 raise StackError(f"{service.name} was not started again: the run is being stopped")
@@ -284,6 +302,13 @@ class NativeProvider:
             account = pwd.getpwnam(UNPRIVILEGED)
             os.chown(folder, account.pw_uid, account.pw_gid)
         return folder
+
+    def output(self, path: Path) -> Path:
+        """Services write to the runner's own files."""
+        return path
+
+    def bring(self, path: Path) -> None:
+        """It is there."""
 
     def close(self) -> None:
         """Stops everything, the newest first, and removes the folder; a second Ctrl-C meanwhile skips nothing."""

@@ -11,8 +11,8 @@ import pandas as pd
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision.native import NativeProvider, NativeService, own_module
-from runner.provision.service import Address
+from runner.provision.native import own_module
+from runner.provision.service import OwnService, Provider
 from runner.results.schema import SamplerQuality
 from runner.stacks.databases.base import Database
 
@@ -22,7 +22,7 @@ COLUMNS = ("active", "idle", "idle_in_transaction", "waiting", "total")
 class DatabaseSampler:
     """One process that watches all accounts of one server, `per_second` times a second."""
 
-    def __init__(self, database: Database, provider: NativeProvider, per_second: float, path: Path) -> None:
+    def __init__(self, database: Database, provider: Provider, per_second: float, path: Path) -> None:
         """Starts the process; returns when it has connected. Rows are appended to `path`."""
         self._provider = provider
         self._per_second = per_second
@@ -33,13 +33,9 @@ class DatabaseSampler:
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair()
         with theirs:
-            self._service: NativeService = provider.start(
-                f"sampler of {database.service.name}",
-                own_module("runner.sampling.poller", str(theirs.fileno())),
-                Address("", 0),
-                path.with_suffix(".log"),
-                pass_fds=[theirs.fileno()],
-            )
+            name = f"sampler of {database.service.name}"
+            command = own_module("runner.sampling.poller", str(theirs.fileno()))
+            self._service: OwnService = provider.start_own(name, command, path.with_suffix(".log"), [theirs.fileno()])
         ours.settimeout(waiting.SAMPLER_REPLY)
         self._channel = ours
         self._lines = ours.makefile("rw", encoding="utf-8")

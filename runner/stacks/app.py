@@ -82,6 +82,11 @@ def load_app(name: str) -> App:
     return read_app(name, ROOT / "apps" / name)
 
 
+def code_of(app: App) -> Sequence[Path]:
+    """The folders of all the code that its processes load beside their environment's."""
+    return (app.folder, OVERLAY)
+
+
 def read_app(name: str, folder: Path) -> App:
     """The app in a folder, by its app.yaml; UsageError, with the place, where that is wrong."""
     path = folder / "app.yaml"

@@ -17,7 +17,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import Command, run_command
+from runner.provision.native import run_command
+from runner.provision.service import Command, Kit
 from runner.stacks.app import ROOT
 from runner.stacks.versions import PYTHON, SYSTEM_PYTHON, Recipe, override
 
@@ -31,6 +32,8 @@ INSTALL_LIMIT = 900.0
 class AppEnvironment:
     recipe: Recipe
     folder: Path
+    #: Where it is in an image.
+    kit: Kit | None = None
 
     @property
     def name(self) -> str:

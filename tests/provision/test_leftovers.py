@@ -24,8 +24,8 @@ from tests.processes import ROOT
 RUNNER = """
 import sys, time
 from pathlib import Path
-from runner.provision.native import Command, NativeProvider
-from runner.provision.service import Address
+from runner.provision.native import NativeProvider
+from runner.provision.service import Address, Command
 provider = NativeProvider()
 folder = provider.private_folder("data")
 child = (

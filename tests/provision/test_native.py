@@ -16,8 +16,8 @@ import pytest
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision.native import PORTS, Command, NativeProvider, NativeService, run_command
-from runner.provision.service import Address
+from runner.provision.native import PORTS, NativeProvider, NativeService, run_command
+from runner.provision.service import Address, Command
 
 NOWHERE = Address("", 0)
 ROOT = Path(__file__).resolve().parents[2]
@@ -299,8 +299,8 @@ def test_a_command_that_does_not_exist() -> None:
 KILLED = f"""
 import sys, time
 from pathlib import Path
-from runner.provision.native import Command, NativeProvider
-from runner.provision.service import Address
+from runner.provision.native import NativeProvider
+from runner.provision.service import Address, Command
 provider = NativeProvider()
 source = {PARENT!r}
 service = provider.start("a", Command([sys.executable, "-c", source]), Address("", 0), Path(sys.argv[1]))

@@ -17,7 +17,7 @@ from runner.provision import journal as journals
 from runner.provision import shared_memory
 from runner.provision.journal import read_journal
 from runner.provision.leftovers import clean
-from runner.provision.native import NativeProvider
+from runner.provision.native import NativeProvider, NativeService
 from runner.provision.shared_memory import CONTROL_MAGIC, FILES, Segment, held_by, remove
 from runner.stacks.databases.postgres import Postgres, PostgresSpec
 
@@ -109,6 +109,7 @@ def killed_postgres(tmp_path: Path) -> Iterator[tuple[NativeProvider, list[Segme
     with closing(NativeProvider()) as provider:
         database = Postgres(PostgresSpec())
         database.start(provider, "pg", tmp_path)
+        assert isinstance(database.service, NativeService)
         had = list(database.service.shared)
         assert {segment.name.startswith("/dev/shm/PostgreSQL.") for segment in had} == {True, False}, "one of each kind"
         os.kill(database.service.pid, signal.SIGKILL)

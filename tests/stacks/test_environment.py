@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import Command
+from runner.provision.service import Command
 from runner.stacks import environment
 from runner.stacks.environment import build_environment
 from runner.stacks.versions import Recipe

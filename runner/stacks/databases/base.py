@@ -11,8 +11,7 @@ from pydantic import Field
 
 from runner.durations import DurationOrNone
 from runner.models import Strict
-from runner.provision.native import NativeProvider
-from runner.provision.service import Address, Service
+from runner.provision.service import Address, Provider, Service
 from runner.stacks.drivers import DRIVERS
 
 
@@ -99,7 +98,7 @@ class Peak:
     `connections` is what the account's clients held, from each `connect` to its `close`: the figure that the
     application's settings bound. `slots` is what the server kept occupied, ending sessions included: the
     figure that `max_connections` bounds. They differ where connections are short, since a server learns of a
-    `close` only when its process or thread gets the processor (see `runner.stacks.databases.wire`). `doubt` says in
+    `close` only when its process or thread gets the processor (see `runner.provision.wire`). `doubt` says in
     words why `connections` may be off, or is empty.
     """
 
@@ -179,7 +178,7 @@ class Database(ABC):
         """The server that this machine has, with its version; EnvironmentUnfit where it has none."""
 
     @abstractmethod
-    def start(self, provider: NativeProvider, name: str, log_folder: Path) -> None:
+    def start(self, provider: Provider, name: str, log_folder: Path) -> None:
         """Makes a data folder, starts the server, connects to it and proves that it is ours.
 
         EnvironmentUnfit where its programs are missing, StackError with the log's tail where it stays down.

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit
-from runner.provision.native import Command, run_command
+from runner.provision.native import run_command
+from runner.provision.service import Command
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import MySQLdb
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import Command, NativeProvider, NativeService
-from runner.provision.service import Address
-from runner.stacks.databases import mysql_copy, mysql_server, wire
+from runner.provision.native import ThisMachine
+from runner.provision.service import Address, Command, Provider, Service, Watch
+from runner.stacks.databases import mysql_copy, mysql_server
 from runner.stacks.databases.base import (
     HARNESS_SESSIONS,
     Account,
@@ -81,7 +81,7 @@ class _Counts:
 
 @dataclass(frozen=True)
 class _Mark:
-    watch: wire.Watch
+    watch: Watch
     first: frozenset[int]
     others: frozenset[int]
     others_count: int
@@ -92,7 +92,7 @@ class _Mark:
 class MySQL(Database):
     """See `runner.stacks.databases.base.Database`."""
 
-    service: NativeService
+    service: Service
     driver_errors = (MySQLdb.Error,)
 
     def __init__(self, spec: DatabaseSpec) -> None:
@@ -112,17 +112,18 @@ class MySQL(Database):
 
     @classmethod
     def installed(cls) -> str:
-        return mysql_server.find_server().name
+        return mysql_server.find_server(ThisMachine()).name
 
-    def start(self, provider: NativeProvider, name: str, log_folder: Path) -> None:
-        found = mysql_server.find_server()
+    def start(self, provider: Provider, name: str, log_folder: Path) -> None:
+        found = mysql_server.find_server(provider)
         folder = provider.private_folder(name, unprivileged=True)
         self._data, self._socket = folder / "data", folder / "socket"
+        self._by_socket = provider.shares_sockets
         if len(str(self._socket)) > SOCKET_PATH_LENGTH:
             raise EnvironmentUnfit(f"{self._socket} is too long for a socket file: set TMPDIR to a shorter folder")
-        mysql_server.initialise(found, self._data, folder)
+        mysql_server.initialise(provider, found, self._data, folder)
         first = folder / "first.sql"
-        hand_over(first, mysql_server.first_statements(self._password))
+        hand_over(first, mysql_server.first_statements(self._password, "localhost" if self._by_socket else "%"))
         self.applied_settings = {
             **mysql_server.server_settings(found),
             **(mysql_server.tls_settings(make_certificate(folder)) if self.spec.tls else mysql_server.no_tls(found)),
@@ -132,15 +133,21 @@ class MySQL(Database):
 
         def command(address: Address) -> Command:
             argv = [
-                str(found.program),
+                found.program,
                 "--no-defaults",
                 f"--datadir={self._data}",
                 f"--socket={self._socket}",
             ]
-            argv += [f"--port={address.port}", f"--init-file={first}", f"--pid-file={folder / 'pid'}"]
+            argv += [
+                f"--port={address.port}",
+                f"--bind-address={address.host}",
+                f"--init-file={first}",
+                f"--pid-file={folder / 'pid'}",
+            ]
             argv += mysql_server.server_arguments(found, self.applied_settings)
             # INT means nothing to it.
-            return Command(argv, mysql_server.own_temporary_folder(folder), stop_signal=signal.SIGTERM)
+            environment = mysql_server.own_temporary_folder(folder)
+            return Command(argv, environment, stop_signal=signal.SIGTERM, kit=mysql_server.KIT)
 
         starter, self._provider = Starter(provider, name, log_folder), provider
         self.service, self._admin = starter.start(command, self._connect, MySQLdb.OperationalError)
@@ -149,14 +156,20 @@ class MySQL(Database):
         self._mariadb = self.product.startswith("MariaDB")
         self._drop_strangers()
 
-    def _connect(self, _service: NativeService) -> Any:
-        connection = mysql_server.connect(self._socket, self._password)
+    def _connect(self, service: Service) -> Any:
+        connection = mysql_server.connect(self._way_in(service), self._password)
         try:
             prove_identity(str(rows(connection.cursor(), "SELECT @@datadir")[0][0]), self._data)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _way_in(self, service: Service) -> mysql_server.WayIn:
+        """How the harness's own sessions reach it: they are not among the app's on the wire."""
+        if self._by_socket:
+            return {"unix_socket": str(self._socket)}
+        return {"host": service.address.host, "port": service.address.port}
 
     def restart(self) -> None:
         """Its counters start at 0: what they said before is carried over."""
@@ -290,7 +303,7 @@ class MySQL(Database):
         return _Counts(opened, statements, refused, strays)
 
     def mark_peak(self, account: Account) -> PeakMark:
-        watch = wire.watch(self.service.address.port)
+        watch = self._provider.wire.watch(self.service.address.port)
         established = self._established()
         own, others = self._client_ports(account)
         self._flush_status()
@@ -329,7 +342,7 @@ class MySQL(Database):
         return {str(name): int(value) for name, value in found}
 
     def _established(self) -> frozenset[int]:
-        return wire.established(self.service.address.port)
+        return self._provider.wire.established(self.service.address.port)
 
     def _client_ports(self, account: Account) -> tuple[frozenset[int], int]:
         """The client ports of the account's sessions, and the number of all other sessions."""
@@ -353,7 +366,7 @@ class MySQL(Database):
         return bool(error.args) and error.args[0] in _CUT
 
     def monitor_arguments(self) -> Mapping[str, Any]:
-        return {"socket": str(self._socket), "password": self._password}
+        return {"way_in": self._way_in(self.service), "password": self._password}
 
     @property
     def _cursor(self) -> Cursor:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import MySQLdb
@@ -10,7 +9,7 @@ import MySQLdb
 from runner.errors import StackError
 from runner.stacks.databases.base import Monitor, Reading
 from runner.stacks.databases.mysql_copy import Cursor, rows
-from runner.stacks.databases.mysql_server import ADMIN, connect
+from runner.stacks.databases.mysql_server import ADMIN, WayIn, connect
 
 _IN_TRANSACTION = """
     SELECT t.processlist_id FROM performance_schema.events_transactions_current e
@@ -35,9 +34,9 @@ def client_sessions(cursor: Cursor) -> Sequence[tuple[Any, ...]]:
 class MySQLMonitor(Monitor):
     """Looks at `SHOW FULL PROCESSLIST`, and at the transactions behind it."""
 
-    def __init__(self, socket: str, password: str) -> None:
+    def __init__(self, way_in: WayIn, password: str) -> None:
         try:
-            self._connection = connect(Path(socket), password)
+            self._connection = connect(way_in, password)
         except MySQLdb.Error as error:
             raise StackError(f"the sampler could not connect: {error}") from error
         # Session to the statement in which it was seen to wait for a row's lock.

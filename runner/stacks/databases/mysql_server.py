@@ -1,18 +1,19 @@
 """MySQL and MariaDB as programs: finding them, their settings, their data folder."""
 
+import contextlib
 import os
 import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import MySQLdb
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit
-from runner.provision.native import Command, run_command
+from runner.provision.service import Command, Kit, Place
 from runner.stacks.databases.certificate import Certificate
 
 ADMIN = "connbench"
@@ -21,7 +22,6 @@ INSTALL = "apt-get install mariadb-server"
 # The same for each run. Nothing waits for a disk, which the benchmark's machine shares with others; nothing
 # runs by itself in the background of a window; plans do not change under way.
 _SETTINGS = {
-    "bind_address": "127.0.0.1",
     "skip_networking": "OFF",
     "skip_name_resolve": "ON",
     "skip_log_bin": "",
@@ -69,7 +69,7 @@ _MYSQL_INSTRUMENTS = ("statement/%=ON",)
 class Product:
     """An installed server: its program, and what it is with its version."""
 
-    program: Path
+    program: str
     name: str
 
     @property
@@ -77,17 +77,28 @@ class Product:
         return self.name.startswith("MariaDB")
 
 
-def find_server() -> Product:
-    """MySQL where it is installed, else MariaDB; EnvironmentUnfit where neither is."""
+def locate(name: str) -> str:
+    """One of the family's programs on this machine; Debian has servers where an ordinary user's PATH does not look."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/libexec", "/usr/local/mysql/bin"])
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise EnvironmentUnfit(f"{name} is not installed: {INSTALL}")
+    return found
+
+
+KIT = Kit("mysql", "mysql:8.4", locate)
+
+
+def find_server(place: Place) -> Product:
+    """MySQL where it is installed, else MariaDB; EnvironmentUnfit where neither is."""
     found = []
     for name in ("mysqld", "mariadbd"):
-        program = shutil.which(name, path=path)
-        if program is not None:
-            command = Command([program, "--no-defaults", "--version"])
-            text = run_command(command, limit=waiting.VERSION_COMMAND, what=f"{name} --version")
+        with contextlib.suppress(EnvironmentUnfit):
+            program = place.program(KIT, name)
+            command = Command([program, "--no-defaults", "--version"], kit=KIT)
+            text = place.run(command, limit=waiting.VERSION_COMMAND, what=f"{name} --version")
             version = re.search(r"Ver (\S+)", text)
-            found.append(Product(Path(program), product_name(version[1] if version else "?", text)))
+            found.append(Product(program, product_name(version[1] if version else "?", text)))
     if not found:
         raise EnvironmentUnfit(f"neither MySQL's nor MariaDB's server is installed: {INSTALL}")
     return min(found, key=lambda product: product.mariadb)
@@ -123,12 +134,10 @@ def server_arguments(product: Product, settings: Mapping[str, str]) -> list[str]
     return arguments + [f"--performance-schema-instrument={instrument}" for instrument in instruments]
 
 
-def initialise(product: Product, data: Path, folder: Path) -> None:
+def initialise(place: Place, product: Product, data: Path, folder: Path) -> None:
     """Makes the data folder, as the user that the server will run as."""
     if product.mariadb:
-        program = shutil.which("mariadb-install-db")
-        if program is None:
-            raise EnvironmentUnfit(f"mariadb-install-db is not installed: {INSTALL}")
+        program = place.program(KIT, "mariadb-install-db")
         arguments = [program, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
         arguments += [
             "--innodb-log-file-size=96M",
@@ -136,9 +145,9 @@ def initialise(product: Product, data: Path, folder: Path) -> None:
             "--innodb-doublewrite=OFF",
         ]
     else:
-        arguments = [str(product.program), "--no-defaults", "--initialize-insecure", "--secure-file-priv="]
-    command = Command([*arguments, f"--datadir={data}"], own_temporary_folder(folder), folder)
-    run_command(command, limit=waiting.DATABASE_START, what=f"making {product.name}'s data folder", unprivileged=True)
+        arguments = [product.program, "--no-defaults", "--initialize-insecure", "--secure-file-priv="]
+    command = Command([*arguments, f"--datadir={data}"], own_temporary_folder(folder), folder, kit=KIT)
+    place.run(command, limit=waiting.DATABASE_START, what=f"making {product.name}'s data folder", unprivileged=True)
 
 
 def own_temporary_folder(folder: Path) -> dict[str, str]:
@@ -146,18 +155,26 @@ def own_temporary_folder(folder: Path) -> dict[str, str]:
     return {"TMPDIR": str(folder)}
 
 
-def first_statements(password: str) -> str:
+def first_statements(password: str, host: str) -> str:
     """What the server runs before it listens: at no moment is there an account without a password."""
-    return f"""CREATE USER IF NOT EXISTS {ADMIN}@localhost IDENTIFIED BY '{password}';
-GRANT ALL PRIVILEGES ON *.* TO {ADMIN}@localhost WITH GRANT OPTION;
+    return f"""CREATE USER IF NOT EXISTS {ADMIN}@'{host}' IDENTIFIED BY '{password}';
+GRANT ALL PRIVILEGES ON *.* TO {ADMIN}@'{host}' WITH GRANT OPTION;
 DROP USER IF EXISTS root@localhost, root@'127.0.0.1', root@'::1';
 """
 
 
-def connect(socket: Path, password: str) -> Any:
-    """A session of the harness's own, through the server's private socket file."""
+class WayIn(TypedDict, total=False):
+    """MySQLdb's arguments: the server's private socket file, or where that is out of reach, its address."""
+
+    unix_socket: str
+    host: str
+    port: int
+
+
+def connect(way_in: WayIn, password: str) -> Any:
+    """A session of the harness's own."""
     return MySQLdb.connect(
-        unix_socket=str(socket),
+        **way_in,
         user=ADMIN,
         passwd=password,
         connect_timeout=5,

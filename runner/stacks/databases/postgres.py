@@ -14,9 +14,9 @@ from psycopg import sql
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import Command, NativeProvider, NativeService, run_command
-from runner.provision.service import Address
-from runner.stacks.databases import postgres_log, wire
+from runner.provision.native import ThisMachine, run_command
+from runner.provision.service import Address, Command, Kit, Place, Provider, Service, Watch
+from runner.stacks.databases import postgres_log
 from runner.stacks.databases.base import (
     HARNESS_SESSIONS,
     Account,
@@ -43,7 +43,6 @@ INSTALL = "apt-get install postgresql"
 # The same for each run. Nothing waits for a disk, which the benchmark's machine shares with others; nothing
 # runs by itself in the background of a window; plans do not change under way.
 SETTINGS = {
-    "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "shared_buffers": "256MB",
     "fsync": "off",
@@ -95,7 +94,7 @@ class PostgresSpec(DatabaseSpec):
 
 @dataclass(frozen=True)
 class _Mark:
-    watch: wire.Watch
+    watch: Watch
     first: frozenset[int]
     place: int
     ports: int
@@ -105,7 +104,7 @@ class _Mark:
 class Postgres(Database):
     """See `runner.stacks.databases.base.Database`."""
 
-    service: NativeService
+    service: Service
     driver_errors = (psycopg.Error,)
 
     def __init__(self, spec: DatabaseSpec) -> None:
@@ -117,14 +116,15 @@ class Postgres(Database):
 
     @classmethod
     def installed(cls) -> str:
-        program = Command([str(find_binaries() / "postgres"), "--version"])
-        return run_command(program, limit=waiting.VERSION_COMMAND, what="postgres --version").strip()
+        return installed_version(ThisMachine())
 
-    def start(self, provider: NativeProvider, name: str, log_folder: Path) -> None:
-        binaries = find_binaries()
+    def start(self, provider: Provider, name: str, log_folder: Path) -> None:
+        program = provider.program(KIT, "postgres")
         folder = provider.private_folder(name, unprivileged=True)
-        self._data = folder / "data"
-        self._initialise(binaries, folder)
+        self._data, rules = folder / "data", folder / "hba.conf"
+        # The server listens for this run alone, and to nobody without a password.
+        hand_over(rules, "host all all all scram-sha-256\n")
+        self._initialise(provider, folder)
         self.applied_settings = {
             **SETTINGS,
             "max_connections": str(self.spec.max_connections + HARNESS_SESSIONS),
@@ -133,10 +133,11 @@ class Postgres(Database):
         }
 
         def command(address: Address) -> Command:
-            argv = [str(binaries / "postgres"), "-D", str(self._data), "-p", str(address.port)]
+            argv = [program, "-D", str(self._data), "-p", str(address.port)]
+            argv += ["-c", f"listen_addresses={address.host}", "-c", f"hba_file={rules}"]
             for key, value in self.applied_settings.items():
                 argv += ["-c", f"{key}={value}"]
-            return Command(argv)
+            return Command(argv, kit=KIT)
 
         starter, self._provider = Starter(provider, name, log_folder), provider
         self.service, self._admin = starter.start(command, self._connect, psycopg.OperationalError)
@@ -152,6 +153,7 @@ class Postgres(Database):
         self._admin.close()
         # INT is a fast shutdown: sessions are told, and the statistics are saved.
         self._provider.stop(self.service)
+        self.service.bring_log()
         self._log.server_stopped()
         self._provider.start_again(self.service)
         self._admin = wait_until_ready(self.service, self._connect, psycopg.OperationalError)
@@ -160,11 +162,11 @@ class Postgres(Database):
     def kill_connections(self, account: Account) -> int:
         return len(self._admin.execute(_KILL, [account.database]).fetchall())
 
-    def _initialise(self, binaries: Path, folder: Path) -> None:
+    def _initialise(self, provider: Provider, folder: Path) -> None:
         secret = folder / "secret"
         hand_over(secret, self._password)
         argv = [
-            str(binaries / "initdb"),
+            provider.program(KIT, "initdb"),
             "--pgdata",
             str(self._data),
             "--username",
@@ -173,11 +175,11 @@ class Postgres(Database):
             str(secret),
         ]
         argv += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]
-        command = Command(argv, cwd=folder)
-        run_command(command, limit=waiting.DATABASE_START, what="PostgreSQL's initdb", unprivileged=True)
+        command = Command(argv, cwd=folder, kit=KIT)
+        provider.run(command, limit=waiting.DATABASE_START, what="PostgreSQL's initdb", unprivileged=True)
         secret.unlink()
 
-    def _connect(self, service: NativeService) -> Session:
+    def _connect(self, service: Service) -> Session:
         # A stranger on the port may never answer. libpq waits for 2 s at least.
         session = connect(service.address, HOME, ADMIN, self._password, limit=2)
         try:
@@ -232,7 +234,7 @@ class Postgres(Database):
         database, user = sql.Identifier(account.database), sql.Identifier(account.user)
         self._admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
         self._admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(user))
-        self._log.read()
+        self._read_log()
         self._log.forget(account.database)
 
     def count_rows(self, account: Account, table: str) -> int:
@@ -266,7 +268,7 @@ class Postgres(Database):
             if row is None:
                 raise StackError(f"{account.database} is not in the server's books: it does not exist")
             sessions, transactions, ports = row
-            self._log.read()
+            self._read_log()
             tally = self._log.tally(account.database)
             agree = sessions == tally.opened and len(ports) == len(tally.live)
             if (agree and self._established() >= set(ports)) or time.monotonic() >= deadline:
@@ -277,14 +279,18 @@ class Postgres(Database):
             doubt = f"pg_stat_database counts {sessions} sessions, the connection log {tally.opened}"
         return Books(tally.opened, tally.refused, transactions, len(ports), doubt)
 
+    def _read_log(self) -> None:
+        self.service.bring_log()
+        self._log.read()
+
     def _established(self) -> frozenset[int]:
-        return wire.established(self.service.address.port)
+        return self._provider.wire.established(self.service.address.port)
 
     def mark_peak(self, account: Account) -> PeakMark:
-        watch = wire.watch(self.service.address.port)
+        watch = self._provider.wire.watch(self.service.address.port)
         rows = self._admin.execute(_PORTS, [account.database]).fetchall()
         first = self._established() & {int(row[0]) for row in rows}
-        self._log.read()
+        self._read_log()
         tally = self._log.tally(account.database)
         mark = _Mark(watch, first, len(tally.changes), len(tally.ports), len(tally.live))
         self._marks[id(mark)] = mark
@@ -293,7 +299,7 @@ class Postgres(Database):
     def read_peak(self, mark: PeakMark) -> Peak:
         began = self._marks.pop(mark.state["mark"])
         began.watch.close()
-        self._log.read()
+        self._read_log()
         tally = self._log.tally(mark.account.database)
         slots = tally.peak(began.place, began.open_then)
         held = began.watch.held(began.first, set(tally.ports[began.ports :]).__contains__)
@@ -392,6 +398,12 @@ def _tls_settings(certificate: Certificate) -> dict[str, str]:
     return {"ssl": "on", "ssl_cert_file": str(certificate.path), "ssl_key_file": str(certificate.key)}
 
 
+def installed_version(place: Place) -> str:
+    """`postgres (PostgreSQL) 17.2`."""
+    command = Command([place.program(KIT, "postgres"), "--version"], kit=KIT)
+    return place.run(command, limit=waiting.VERSION_COMMAND, what="postgres --version").strip()
+
+
 def find_binaries() -> Path:
     """The folder of the server's programs: by the PATH, else the newest of Debian's, else by pg_config."""
     on_path = shutil.which("postgres")
@@ -407,3 +419,6 @@ def find_binaries() -> Path:
         if (folder / "initdb").exists():
             return folder
     raise EnvironmentUnfit(f"PostgreSQL's server is not installed (no initdb was found): {INSTALL}")
+
+
+KIT = Kit("postgres", "postgres:17", lambda name: str(find_binaries() / name))

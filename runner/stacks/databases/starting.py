@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision.native import Command, NativeProvider, NativeService
-from runner.provision.service import Address
+from runner.provision.service import Address, Command, Provider, Service
 
 C = TypeVar("C")
 
@@ -22,9 +21,12 @@ class _PortTaken(StackError):
 
 
 class Starter:
-    """Starts one server; each further try has a port and a log of its own."""
+    """Starts one server; each further try has a port and a log of its own.
 
-    def __init__(self, provider: NativeProvider, name: str, log_folder: Path) -> None:
+    A command is made for the address that the server is to bind.
+    """
+
+    def __init__(self, provider: Provider, name: str, log_folder: Path) -> None:
         self._provider = provider
         self._name = name
         self._log_folder = log_folder
@@ -32,9 +34,9 @@ class Starter:
     def start(
         self,
         command: Callable[[Address], Command],
-        connect: Callable[[NativeService], C],
+        connect: Callable[[Service], C],
         not_yet: type[Exception],
-    ) -> tuple[NativeService, C]:
+    ) -> tuple[Service, C]:
         """The running server and what `connect` returned; until the server is ready that raises `not_yet`.
 
         StackError with the log's tail if the server ends by itself or is not ready in time.
@@ -50,12 +52,12 @@ class Starter:
         self,
         number: int,
         command: Callable[[Address], Command],
-        connect: Callable[[NativeService], C],
+        connect: Callable[[Service], C],
         not_yet: type[Exception],
-    ) -> tuple[NativeService, C]:
+    ) -> tuple[Service, C]:
         address = self._provider.free_address()
         log_path = self._log_folder / (f"{self._name}.log" if number == 1 else f"{self._name}-{number}.log")
-        service = self._provider.start(self._name, command(address), address, log_path, unprivileged=True)
+        service = self._provider.start(self._name, command(address.inside), address, log_path, unprivileged=True)
         try:
             return service, wait_until_ready(service, connect, not_yet)
         except BaseException:
@@ -63,7 +65,7 @@ class Starter:
             raise
 
 
-def wait_until_ready(service: NativeService, connect: Callable[[NativeService], C], not_yet: type[Exception]) -> C:
+def wait_until_ready(service: Service, connect: Callable[[Service], C], not_yet: type[Exception]) -> C:
     """Connects again and again until it works, the server has ended or `waiting.DATABASE_START` is over."""
     last = ""
 

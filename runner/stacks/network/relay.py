@@ -1,7 +1,7 @@
 """A process that puts a distance between clients and a server: what either says arrives half a round trip later.
 
-Arguments: the number of an inherited socket that listens, the server's host and port, and the seconds of a round
-trip. INT and TERM make it stop taking clients in, deliver what is under way, and end.
+Arguments: the host and port to listen at, the server's, and the seconds of a round trip. It prints `listening` when
+it takes clients in. INT and TERM make it stop taking clients in, deliver what is under way, and end.
 
 It does what a wire of that length would do, as seen from either end:
 
@@ -27,6 +27,9 @@ import sys
 import time
 from collections.abc import Callable
 
+READY = "listening"
+# Clients that wait to be taken in: more than any group connects at once.
+BACKLOG = 4096
 CHUNK = 65_536
 # What may be under way in one direction of a connection before its sender has to wait.
 MOST_UNDER_WAY = 4 << 20
@@ -248,10 +251,13 @@ class Relay:
 
 
 def main() -> None:
-    number, host, port, round_trip = sys.argv[1:]
-    relay = Relay(socket.socket(fileno=int(number)), (host, int(port)), float(round_trip))
+    own_host, own_port, host, port, round_trip = sys.argv[1:]
+    listener = socket.create_server((own_host, int(own_port)), backlog=BACKLOG)
+    relay = Relay(listener, (host, int(port)), float(round_trip))
     for wanted in (signal.SIGINT, signal.SIGTERM):
         signal.signal(wanted, lambda *_: relay.stop())
+    sys.stdout.write(f"{READY}\n")
+    sys.stdout.flush()
     relay.run()
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.models import Strict
-from runner.provision.native import NativeProvider, NativeService
-from runner.provision.service import Address
+from runner.provision.service import Address, Provider, Service
 from runner.stacks.databases.base import Account, DatabaseSpec, Peak
 
 
@@ -96,7 +95,7 @@ class PoolerReading:
 class Pooler(ABC):
     """One attempt's pooler: started fresh for it, in front of its account alone."""
 
-    service: NativeService
+    service: Service
     #: What it really is: `PgBouncer 1.18.0`.
     product: str
 
@@ -110,7 +109,7 @@ class Pooler(ABC):
 
     @abstractmethod
     def start(
-        self, provider: NativeProvider, account: Account, spec: DatabaseSpec, database: Address, log_folder: Path
+        self, provider: Provider, account: Account, spec: DatabaseSpec, database: Address, log_folder: Path
     ) -> None:
         """Starts it in front of the database of `spec` at `database` and proves that it is ours.
 

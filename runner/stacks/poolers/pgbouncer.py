@@ -16,9 +16,8 @@ from pydantic import Field
 from runner import waiting
 from runner.durations import Duration
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import Command, NativeProvider, NativeService, run_command
-from runner.provision.service import Address
-from runner.stacks.databases import wire
+from runner.provision.native import ThisMachine
+from runner.provision.service import Address, Command, Kit, Place, Provider, Service, Watch
 from runner.stacks.databases.base import Account, DatabaseSpec, Peak, setting_text
 from runner.stacks.databases.postgres import Session, connect
 from runner.stacks.databases.postgres_log import Tally
@@ -27,6 +26,7 @@ from runner.stacks.growing_log import GrowingLog
 from runner.stacks.poolers.base import ClientBooks, Pooler, PoolerReading, PoolerSpec
 
 INSTALL = "apt-get install pgbouncer"
+PROGRAM = "pgbouncer"
 ADMIN = "connbench"
 CONSOLE = "pgbouncer"
 # The harness's session in the admin console; it comes on top of the `max_client_conn` that a matrix asks for.
@@ -104,20 +104,19 @@ class PgBouncer(Pooler):
         super().__init__(spec)
         self._password = secrets.token_urlsafe(24)
         self._console: Session | None = None
-        self._watch: wire.Watch | None = None
+        self._watch: Watch | None = None
 
     # --- life ---
 
     @classmethod
     def installed(cls) -> str:
-        command = Command([find_program(), "--version"])
-        return run_command(command, limit=waiting.VERSION_COMMAND, what="pgbouncer --version").splitlines()[0].strip()
+        return installed_version(ThisMachine())
 
     def start(
-        self, provider: NativeProvider, account: Account, spec: DatabaseSpec, database: Address, log_folder: Path
+        self, provider: Provider, account: Account, spec: DatabaseSpec, database: Address, log_folder: Path
     ) -> None:
-        program = find_program()
-        self.product = self.installed()
+        self._provider, program = provider, provider.program(KIT, PROGRAM)
+        self.product = installed_version(provider)
         self._account = account
         self._folder = provider.private_folder(f"pooler-{account.database}", unprivileged=True)
         self._users = self._folder / "users.txt"
@@ -126,9 +125,9 @@ class PgBouncer(Pooler):
         configuration = self._folder / "pgbouncer.ini"
 
         def command(address: Address) -> Command:
-            hand_over(configuration, self._configuration(address, database, tls=spec.tls))
+            hand_over(configuration, self._configuration(address, database.inside, tls=spec.tls))
             # INT would wait for the clients to leave.
-            return Command([program, str(configuration)], cwd=self._folder, stop_signal=signal.SIGTERM)
+            return Command([program, str(configuration)], cwd=self._folder, stop_signal=signal.SIGTERM, kit=KIT)
 
         starter = Starter(provider, "pooler", log_folder)
         self.service, self._console = starter.start(command, self._connect, psycopg.OperationalError)
@@ -162,7 +161,7 @@ class PgBouncer(Pooler):
         target = f"{name} = host={database.host} port={database.port} dbname={name}"
         return "\n".join(["[databases]", target, "[pgbouncer]", *lines, ""])
 
-    def _connect(self, service: NativeService) -> Session:
+    def _connect(self, service: Service) -> Session:
         session = connect(service.address, CONSOLE, ADMIN, self._password, limit=2)
         # The console knows the simple protocol alone.
         session.prepare_threshold = None
@@ -185,8 +184,8 @@ class PgBouncer(Pooler):
     # --- books ---
 
     def mark_peak(self) -> None:
-        self._watch = wire.watch(self.service.address.port)
-        self._log.read()
+        self._watch = self._provider.wire.watch(self.service.address.port)
+        self._read_log()
         tally = self._log.tally
         ports = set(tally.live)
         self._mark = (len(tally.changes), len(tally.live), self._clients() & ports)
@@ -195,7 +194,7 @@ class PgBouncer(Pooler):
         assert self._watch is not None, "mark_peak() comes first"
         watch, self._watch = self._watch, None
         watch.close()
-        self._log.read()
+        self._read_log()
         place, open_then, first = self._mark
         slots = self._log.tally.peak(place, open_then)
         # Nobody but the app knows this port, and the harness's own session was there before.
@@ -206,16 +205,20 @@ class PgBouncer(Pooler):
         """Reads until every client that has closed is gone from the pooler's log, too."""
 
         def settled() -> bool | None:
-            self._log.read()
+            self._read_log()
             return set(self._log.tally.live) == self._clients() or None
 
         waiting.wait_for(settled, waiting.STATISTICS_SETTLE)
         tally = self._log.tally
         return ClientBooks(tally.opened, tally.refused, len(tally.live), self.look().waited_seconds)
 
+    def _read_log(self) -> None:
+        self.service.bring_log()
+        self._log.read()
+
     def _clients(self) -> frozenset[int]:
         assert self._console is not None, "start() comes first"
-        return wire.established(self.service.address.port) - {_local_port(self._console)}
+        return self._provider.wire.established(self.service.address.port) - {_local_port(self._console)}
 
     def look(self) -> PoolerReading:
         assert self._console is not None, "start() comes first"
@@ -286,9 +289,18 @@ class ClientLog:
             tally.changes.append(-1)
 
 
-def find_program() -> str:
+def installed_version(place: Place) -> str:
+    """`PgBouncer 1.18.0`."""
+    command = Command([place.program(KIT, PROGRAM), "--version"], kit=KIT)
+    return place.run(command, limit=waiting.VERSION_COMMAND, what="pgbouncer --version").splitlines()[0].strip()
+
+
+def find_program(name: str = PROGRAM) -> str:
     """PgBouncer's program; Debian has it where an ordinary user's PATH does not look."""
-    found = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin")
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin")
     if found is None:
         raise EnvironmentUnfit(f"PgBouncer is not installed (no pgbouncer was found): {INSTALL}")
     return found
+
+
+KIT = Kit("pgbouncer", "edoburu/pgbouncer:v1.24.1-p1", find_program)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from runner.models import Strict
-from runner.provision.native import Command
-from runner.provision.service import Address
+from runner.provision.service import Address, Command
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from runner.provision.native import Command
+from runner.provision.service import Command
 from runner.stacks.servers.asgi import AsgiServerSpec
 from runner.stacks.servers.base import Launch, worker_environment
 

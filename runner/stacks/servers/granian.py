@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from runner.provision.native import Command
+from runner.provision.service import Command
 from runner.stacks.servers.base import Context, Launch, ServerSpec, worker_environment
 
 ACCESS_LOG_FORMAT = "%(status)d %(path)s?%(query_string)s"

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from runner.provision.native import Command
+from runner.provision.service import Command
 from runner.stacks.servers.base import Launch, ServerSpec, worker_environment
 
 

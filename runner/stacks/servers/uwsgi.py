@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from runner.provision.native import Command
+from runner.provision.service import Command
 from runner.stacks.servers.base import Launch, ServerSpec, worker_environment
 
 THREADS = 4

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import pytest
 
 from runner.errors import StackError
+from runner.provision import wire
 from runner.provision.native import NativeProvider
 from runner.provision.service import Address
-from runner.stacks.databases import MONITORS, make_database, wire
+from runner.stacks.databases import MONITORS, make_database
 from runner.stacks.databases.base import Account, Database, DatabaseSpec, Monitor, Reading
 from tests.stacks.databases.clients import ask, churn, session
 

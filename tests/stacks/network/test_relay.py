@@ -64,7 +64,9 @@ def server() -> Iterator[EchoServer]:
 
 
 def relay_to(provider: NativeProvider, address: Address, seconds: float, logs: Path) -> NativeService:
-    return start_relay(provider, address, seconds, "relay", logs)
+    relay = start_relay(provider, address, seconds, "relay", logs)
+    assert isinstance(relay, NativeService)
+    return relay
 
 
 def dial(address: Address) -> socket.socket:
@@ -119,10 +121,10 @@ def test_connecting_costs_its_round_trip(provider: NativeProvider, server: EchoS
         receive(client, 1)
     assert time.monotonic() - began >= 2 * asked
     with closing(EchoServer(greeting=b"hello")) as speaks_first:
-        relay = start_relay(provider, speaks_first.address, asked, "second", tmp_path)
-        dial(relay.address).close()
+        second = start_relay(provider, speaks_first.address, asked, "second", tmp_path)
+        dial(second.address).close()
         began = time.monotonic()
-        with dial(relay.address) as client:
+        with dial(second.address) as client:
             assert receive(client, 5) == b"hello"
         assert time.monotonic() - began >= 2 * asked
 

@@ -1,6 +1,5 @@
 """A PgBouncer of our own in front of a real server, with clients in this process."""
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
 from runner.pooled import PooledSide
-from runner.provision.native import NativeProvider, NativeService
+from runner.provision.native import NativeProvider
 from runner.sampling.pooler import PoolerSampler, pooler_frame
 from runner.stacks.databases.base import Account, Database
 from runner.stacks.databases.postgres import Postgres, PostgresSpec
@@ -161,7 +160,7 @@ def test_a_pooler_that_dies_says_so(database: Postgres, provider: NativeProvider
         with closing(sampler):
             sampler.focus()
             assert waiting.wait_for(lambda: sampler.rows() or None, 30)
-            os.kill(pooler.service.pid, signal.SIGKILL)
+            pooler.service.signal(signal.SIGKILL)
             assert waiting.wait_for(lambda: not pooler.service.alive() or None, 30)
             with pytest.raises(StackError, match="the pooler's console does not answer"):
                 pooler.look()
@@ -187,10 +186,9 @@ def test_an_attempt_whose_pooler_dies_fails_for_that_reason(
 
 def _kill_while_watching(side: PooledSide) -> None:
     service = side.services()["pooler"]
-    assert isinstance(service, NativeService)
     with side.watching():
         time.sleep(0.2)
-        os.kill(service.pid, signal.SIGKILL)
+        service.signal(signal.SIGKILL)
         assert waiting.wait_for(lambda: not service.alive() or None, 30)
 
 

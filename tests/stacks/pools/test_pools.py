@@ -5,8 +5,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import TypeAdapter
 
-from runner.provision.native import Command, run_command
-from runner.provision.service import Address
+from runner.provision.native import run_command
+from runner.provision.service import Address, Command
 from runner.stacks.app import Process, django_database
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec, DatabaseSpec

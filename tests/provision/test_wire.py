@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 
 from runner.errors import StackError
-from runner.stacks.databases import wire
+from runner.provision import wire
+from runner.provision.service import Held
 
 Listener = socket.socket
 
@@ -57,7 +58,7 @@ def test_one_after_the_other_is_never_two(server: Listener, packets: wire.Packet
     for _ in range(80):
         client(server).close()
     packets.close()
-    assert packets.held(frozenset(), every_port) == wire.Held(peak=1, opened=80)
+    assert packets.held(frozenset(), every_port) == Held(peak=1, opened=80)
 
 
 def test_connections_from_before_count_until_they_close(server: Listener) -> None:
@@ -71,7 +72,7 @@ def test_connections_from_before_count_until_they_close(server: Listener) -> Non
         before.close()
         more.append(client(server))
         watch.close()
-    assert watch.held(first, every_port) == wire.Held(peak=3, opened=3)
+    assert watch.held(first, every_port) == Held(peak=3, opened=3)
     for connection in more:
         connection.close()
 
@@ -79,7 +80,7 @@ def test_connections_from_before_count_until_they_close(server: Listener) -> Non
 def test_other_accounts_ports_are_left_out(server: Listener, packets: wire.PacketWatch) -> None:
     with client(server) as own, client(server):
         packets.close()
-        assert packets.held(frozenset(), {local_port(own)}.__contains__) == wire.Held(peak=1, opened=1)
+        assert packets.held(frozenset(), {local_port(own)}.__contains__) == Held(peak=1, opened=1)
 
 
 def test_a_killed_clients_connection_ends(server: Listener, packets: wire.PacketWatch) -> None:
@@ -89,7 +90,7 @@ def test_a_killed_clients_connection_ends(server: Listener, packets: wire.Packet
     abrupt.close()
     with client(server):
         packets.close()
-    assert packets.held(frozenset(), every_port) == wire.Held(peak=1, opened=2)
+    assert packets.held(frozenset(), every_port) == Held(peak=1, opened=2)
 
 
 def test_more_packets_than_the_ring_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,7 @@ def test_looks_never_see_more_than_was_held(server: Listener) -> None:
 
 
 def test_without_the_right_the_lesser_watch_is_taken(server: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(_port: int) -> wire.Watch:
+    def forbidden(_port: int) -> wire.ThreadWatch:
         raise PermissionError
 
     monkeypatch.setattr(wire, "PacketWatch", forbidden)

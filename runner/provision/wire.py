@@ -20,28 +20,14 @@ import socket
 import struct
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 
 from runner.errors import StackError
-
-Belongs = Callable[[int], bool]
-
-
-@dataclass(frozen=True)
-class Held:
-    """The most connections held at once, how many were opened meanwhile, and why this may be too few.
-
-    `opened` is None where the watch cannot tell.
-    """
-
-    peak: int
-    opened: int | None
-    doubt: str = ""
+from runner.provision.seen import Looks, Packets, Seen
+from runner.provision.service import Belongs, Held
 
 
-class Watch(ABC):
+class ThreadWatch(ABC):
     """Watches one port of the loopback interface from its making until `close`, in a thread that sleeps."""
 
     #: Seconds between two turns of the thread.
@@ -72,12 +58,14 @@ class Watch(ABC):
         if self._error is not None:
             raise StackError(f"the watch on port {self.port} failed: {self._error}") from self._error
 
+    @property
     @abstractmethod
-    def held(self, first: AbstractSet[int], belongs: Belongs) -> Held:
-        """After `close`: what the clients held whose port `belongs` to the account that is asked for.
+    def seen(self) -> Seen:
+        """After `close`."""
 
-        `first` are the account's client ports that were open when the watch began.
-        """
+    def held(self, first: AbstractSet[int], belongs: Belongs) -> Held:
+        """See `runner.provision.service.Watch`."""
+        return self.seen.held(first, belongs)
 
     @abstractmethod
     def _turn(self) -> None: ...
@@ -86,7 +74,7 @@ class Watch(ABC):
     def _release(self) -> None: ...
 
 
-def watch(port: int) -> Watch:
+def watch(port: int) -> ThreadWatch:
     """The exact watch where this process may have it, else the other."""
     try:
         return PacketWatch(port)
@@ -133,7 +121,7 @@ def packet_filter(port: int) -> list[tuple[int, int, int, int]]:
     ]
 
 
-class PacketWatch(Watch):
+class PacketWatch(ThreadWatch):
     """Exact: the first and the last packet of each connection, in the order in which they were sent."""
 
     every = 0.1
@@ -186,47 +174,33 @@ class PacketWatch(Watch):
         self._ring.close()
         self._socket.close()
 
-    def held(self, first: AbstractSet[int], belongs: Belongs) -> Held:
-        # A port of `first` whose first packet was seen after all is counted from that packet on.
-        begun: dict[int, bool] = {}
-        for port, opens in self._events:
-            begun.setdefault(port, opens)
-        now = {port for port in first if not begun.get(port, False)}
-        peak, opened = len(now), 0
-        for port, opens in self._events:
-            if not opens:
-                now.discard(port)
-            elif belongs(port) and port not in now:  # else the first packet once more, sent again
-                opened += 1
-                now.add(port)
-                peak = max(peak, len(now))
-        doubt = f"{self._lost} packets were not recorded" if self._lost else ""
-        return Held(peak, opened, doubt)
+    @property
+    def seen(self) -> Packets:
+        return Packets(self._events, self._lost)
 
 
-class LookWatch(Watch):
+class LookWatch(ThreadWatch):
     """A bound from below: what was established at each look."""
 
     every = 0.02
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
-        self._looks: list[AbstractSet[int]] = []
+        self._looks: list[list[int]] = []
         self._turn()
         self._thread.start()
 
     def _turn(self) -> None:
         # The kernel does not list at one moment: a client that closes one connection and opens the next while
         # it lists may be in the list with both. What is in two lists was there at each moment between them.
-        self._looks.append({port for port, _ in _listed(self.port) & _listed(self.port)})
+        self._looks.append(sorted({port for port, _ in _listed(self.port) & _listed(self.port)}))
 
     def _release(self) -> None:
         pass
 
-    def held(self, first: AbstractSet[int], belongs: Belongs) -> Held:
-        peak = max(sum(port in first or belongs(port) for port in look) for look in self._looks)
-        doubt = f"seen in {len(self._looks)} looks; a peak between them needs the right to watch packets"
-        return Held(peak, None, doubt)
+    @property
+    def seen(self) -> Looks:
+        return Looks(self._looks)
 
 
 # From <linux/netlink.h>, <linux/sock_diag.h> and <linux/inet_diag.h>.
