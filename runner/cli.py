@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from runner import doctor
+from runner.advise import AdviseOptions, run_advise
 from runner.analysis.compare import compare_folders
 from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
@@ -78,6 +79,11 @@ class TableFormat(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
+
+
+class AdviceFormat(StrEnum):
+    text = "text"
+    md = "md"
 
 
 @app.callback()
@@ -157,6 +163,48 @@ def gate(
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     options = GateOptions(common, base, candidate, both, parse_limit(limit), junit, Path(summary) if summary else None)
     raise typer.Exit(run_gate(options, results, messages))
+
+
+@app.command()
+def advise(
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    max_connections: Annotated[int | None, typer.Option(help="What the deployed database lets in.")] = None,
+    headroom: Annotated[str | None, typer.Option(metavar="SHARE", help="Of that, kept free for others: 10%.")] = None,
+    hosts: Annotated[int | None, typer.Option(help="App servers with this stack on each: 1.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="The app's on one host, such as 2GB.")] = None,
+    p95: Annotated[str | None, typer.Option(metavar="TIME", help="Response time to keep, such as 200ms.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests a second that all hosts together must answer.")] = None,
+    within: Annotated[str | None, typer.Option(metavar="TIME", help="For all of the measuring: 15m.")] = None,
+    present: Annotated[str | None, typer.Option(metavar="SPEC", help="Today's settings; the matrix's first.")] = None,
+    form: Annotated[AdviceFormat, typer.Option("--format", help="How to print it.")] = AdviceFormat.text,
+    provider: ProviderOption = Provider.auto,
+    seed: SeedOption = None,
+    out: OutOption = Path("results"),
+    wait: WaitOption = False,
+) -> None:
+    """Search a matrix for the settings to use: measured, within the connection budget, ready to paste.
+
+    The limits can stand in the matrix too, as `advise:`. docs/advise.md says how it searches and how sure it is.
+    """
+    limits = {
+        "max_connections": max_connections,
+        "headroom": headroom,
+        "hosts": hosts,
+        "memory": memory,
+        "p95": p95,
+        "rate": rate,
+        "within": within,
+        "present": present,
+    }
+    common = Options(
+        matrix=matrix,
+        out=out,
+        provider=provider.value,
+        seed=seed,
+        wait=wait,
+        command=" ".join(["connbench", *sys.argv[1:]]),
+    )
+    raise typer.Exit(run_advise(AdviseOptions(common, limits, form.value), results, messages))
 
 
 @app.command()

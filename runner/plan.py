@@ -3,7 +3,7 @@
 import fnmatch
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -354,3 +354,43 @@ def plan_of_two(base: Cell, candidate: Cell, sampling: SamplingSpec, seed: int, 
         own_seed = derive_seed(seed, block)
         groups.append(PlannedGroup(block, "gate", base.database_name, own_seed, attempts, "ABBA", own))
     return Plan(seed, False, blocks, {base.id: base, candidate.id: candidate}, sampling, tuple(groups))
+
+
+def plan_of_rounds(cells: Sequence[Cell], sampling: SamplingSpec, seed: int, blocks: int) -> Plan:
+    """Cells that may be left out of later blocks (`regrouped`): at most `blocks` of all of them."""
+    by_id = {cell.id: cell for cell in cells}
+    keys = {cell.id: group.database_key for group in _groups(cells) for cell in group.cells}
+    groups = [group for block in range(1, blocks + 1) for group in _drawn(block, cells, keys, seed)]
+    return Plan(seed, False, blocks, by_id, sampling, tuple(groups))
+
+
+def regrouped(plan: Plan, block: int, chosen: Collection[str]) -> tuple[PlannedGroup, ...]:
+    """A block of a plan of rounds with these cells alone: who is left of several groups comes together."""
+    keys = {planned.cell: group.database_key for group in plan.groups for planned in group.attempts}
+    cells = [cell for name, cell in plan.cells.items() if name in chosen]
+    return tuple(_drawn(block, cells, keys, plan.seed))
+
+
+def _drawn(block: int, cells: Sequence[Cell], keys: Mapping[str, str], seed: int) -> list[PlannedGroup]:
+    """Groups of one database each, their members drawn anew for each block, so that in time all meet."""
+    groups = []
+    for key in dict.fromkeys(keys[cell.id] for cell in cells):
+        members = [cell for cell in cells if keys[cell.id] == key]
+        random.Random(derive_seed(seed, block, key, "members")).shuffle(members)
+        exhausting = [[cell] for cell in members if predict(cell).refusals]
+        parts = [*_halved([cell for cell in members if not predict(cell).refusals]), *exhausting]
+        names = [key] if len(parts) == 1 else [f"{key}:{number}" for number in range(1, len(parts) + 1)]
+        groups += [
+            _planned(block, _Group(name, key, tuple(part)), seed) for name, part in zip(names, parts, strict=True)
+        ]
+    return groups
+
+
+def _halved(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """As few parts as machine and database can hold."""
+    if not cells:
+        return []
+    if len(cells) == 1 or (len(cells) <= MOST_TOGETHER and _fit(cells)):
+        return [list(cells)]
+    half = len(cells) // 2
+    return [*_halved(cells[:half]), *_halved(cells[half:])]

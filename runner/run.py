@@ -55,15 +55,20 @@ class Run:
         self._anew = 0
         self._logs = _fresh(folder.path / "logs")
 
-    def execute(self, enough: Callable[[int], bool] = lambda _: False) -> RunEnd:
+    def execute(
+        self,
+        enough: Callable[[int], bool] = lambda _: False,
+        choose: Callable[[int, Sequence[PlannedGroup]], Sequence[PlannedGroup]] = lambda _, groups: groups,
+    ) -> RunEnd:
         """Runs the plan to its end, or to the first Ctrl-C or SIGTERM; writes end.json either way.
 
         It is stopped where cell after cell fails alike, and where the folder takes no more: ResultsUnwritable then.
-        `enough` is asked after each block, with its number, whether those that follow can be spared.
+        `enough` is asked after each block, with its number, whether those that follow can be spared; `choose` before
+        each which groups it is to have, of the cells of those that are planned.
         """
         with terminate_like_interrupt():
             try:
-                self._run_groups(enough)
+                self._run_groups(enough, choose)
             except KeyboardInterrupt:
                 self._folder.event("interrupted")
                 return self._end("interrupted")
@@ -91,7 +96,11 @@ class Run:
         write_json(self._folder.path / "end.json", end)
         return end
 
-    def _run_groups(self, enough: Callable[[int], bool]) -> None:
+    def _run_groups(
+        self,
+        enough: Callable[[int], bool],
+        choose: Callable[[int, Sequence[PlannedGroup]], Sequence[PlannedGroup]],
+    ) -> None:
         with ExitStack() as stack:
             provider = self._make_provider()
             stack.callback(provider.close)
@@ -100,8 +109,8 @@ class Run:
             stack.callback(host_sampler.close)
             with self._time_book.spent("set-up"):
                 prepared = self._prepare_all(provider, stack)
-            for block, groups in itertools.groupby(self._plan.groups, key=lambda group: group.block):
-                for group in groups:
+            for block, planned in itertools.groupby(self._plan.groups, key=lambda group: group.block):
+                for group in choose(block, tuple(planned)):
                     self._restore(group, prepared, provider, stack)
                     stages = self._stages(group, prepared, provider, host_sampler)
                     if isinstance(stages, ConnbenchError):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from runner.durations import Duration
+from runner.matrix.limits import AdviseSpec
 from runner.matrix.phases import Phases
 from runner.matrix.slo import Rate, SearchSpec, ServiceLevel, refuse_mismatch
 from runner.models import Strict
@@ -174,6 +175,8 @@ class MatrixFile(Strict):
     exclude: list[Mapping[str, Any]] = Field(default_factory=list)
     expect: list[Expectation] = Field(default_factory=list)
     claim: ClaimSpec | None = None
+    #: What `connbench advise` has to keep to.
+    advise: AdviseSpec | None = None
     #: The connection settings that ratios are taken to; the first of the connection axis unless told.
     reference: Name | None = None
 

@@ -1,0 +1,275 @@
+"""From a search's folder to its advice: who can still win, who is out and why, and what to recommend.
+
+Only what was measured beside the others is recommended, only within the budget, and of settings that cannot be told
+from the best the simplest one. The race is run again from the folder each time, block after block, so that the same
+folder always comes to the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from runner.analysis.advice_model import Advice, Candidate, Contest, ContestAdvice, Place, Question
+from runner.analysis.decisions import FEWEST_BLOCKS, is_underpowered, judge
+from runner.analysis.frames import latest_of_each_block
+from runner.analysis.inference import Estimate, interval_of
+from runner.analysis.limits import kept, shortfall
+from runner.analysis.model import Judgement
+from runner.analysis.race import Field, Look, look
+from runner.analysis.ratios import CAPACITY, Comparison
+from runner.analysis.simplicity import simpler_words
+from runner.analysis.summary import sound_comparison
+from runner.results.schema import AttemptRecord
+from runner.results.store import RunFolder
+
+#: A search has an answer when differences of so much, and the gain to so much, are known.
+PRECISION = 0.05
+#: Metrics of which less is better.
+TIMES = ("latency_ms.p95",)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a contest stands: who goes on, from best to worst, and whether that needs no more blocks."""
+
+    contest: str
+    racing: Sequence[str]
+    decided: bool
+    blocks: int
+
+
+def states(folder: RunFolder, question: Question) -> list[State]:
+    """Where each contest of a search stands by now."""
+    records, comparison = _read(folder)
+    return [_Race(contest, question, records, comparison).state() for contest in question.contests]
+
+
+def advise(folder: RunFolder, question: Question, *, finished: bool) -> Advice:
+    """What a search's folder says; `finished`: no block will be added."""
+    records, comparison = _read(folder)
+    found = [_Race(contest, question, records, comparison).advice() for contest in question.contests]
+    return Advice(limits=question.limits, finished=finished, contests=found, versions=folder.run().versions)
+
+
+def _read(folder: RunFolder) -> tuple[list[AttemptRecord], Comparison]:
+    return latest_of_each_block([record for _, record in folder.attempts()]), sound_comparison(folder)
+
+
+@dataclass
+class _Out:
+    """Candidates that are out, each with its place."""
+
+    ruled: dict[str, str] = field(default_factory=dict)
+    slower: dict[str, Estimate] = field(default_factory=dict)
+
+
+class _Race:
+    """One contest, run again from the first block to the last."""
+
+    def __init__(
+        self, contest: Contest, question: Question, records: Sequence[AttemptRecord], comparison: Comparison
+    ) -> None:
+        self._contest = contest
+        self._question = question
+        self._candidates: Mapping[str, Candidate] = {one.cell: one for one in contest.candidates}
+        self._records = [record for record in records if record.cell in self._candidates]
+        self._sign = -1.0 if contest.metric in TIMES else 1.0
+        self._logs = _log_table(self._records, comparison, contest.metric, self._sign)
+        self._out = _Out({one.cell: one.ruled_out for one in contest.candidates if one.ruled_out})
+        self._racing = [cell for cell in self._candidates if cell not in self._out.ruled]
+        self._settings = len(self._racing)
+        self._last = max((record.block for record in self._records), default=0)
+        self._look: Look | None = None
+        for block in range(1, self._last + 1):
+            self._run_block(block)
+        self._field = Field(self._logs)
+        self._left_behind = [cell for cell in self._racing if self._missed_last(cell)]
+        self._racing = [cell for cell in self._racing if cell not in self._left_behind]
+
+    def _run_block(self, block: int) -> None:
+        limits = self._question.limits
+        for cell in list(self._racing):
+            missed = shortfall(self._candidates[cell], self._attempts(cell, block), limits, certain=True)
+            if missed:
+                self._racing.remove(cell)
+                self._out.ruled[cell] = missed
+        logs = self._logs[self._logs.index.get_level_values("block") <= block]
+        self._look = look(Field(logs), self._racing, self._keeping(block), self._settings, self._question.looks)
+        if self._look is None:
+            return
+        for cell in self._look.beaten:
+            self._racing.remove(cell)
+            self._out.slower[cell] = self._look.leads[cell]
+
+    def _attempts(self, cell: str, until: int) -> list[AttemptRecord]:
+        return [record for record in self._records if record.cell == cell and record.block <= until]
+
+    def _keeping(self, block: int) -> list[str]:
+        """Those that keep every limit as far as their medians say."""
+        limits = self._question.limits
+        return [
+            cell
+            for cell in self._racing
+            if self._attempts(cell, block)
+            and not shortfall(self._candidates[cell], self._attempts(cell, block), limits, certain=False)
+        ]
+
+    def _missed_last(self, cell: str) -> bool:
+        """Left out of the last block although it was not out: there was no time for it."""
+        ran = [record.block for record in self._records if record.cell == cell]
+        return max(ran, default=0) < self._last
+
+    def state(self) -> State:
+        racing = self._field.order(self._racing) or list(self._racing)
+        racing += [cell for cell in self._racing if cell not in racing]
+        return State(self._contest.name, racing, self._decided(racing), self._last)
+
+    def _decided(self, racing: Sequence[str]) -> bool:
+        """No more blocks are wanted: one is left, or those left are known to be near each other, and the gain too."""
+        if not racing:
+            return True
+        if self._look is None or self._field.blocks_of(self._look.leader) < FEWEST_BLOCKS:
+            return False
+        others = [cell for cell in racing if cell != self._look.leader]
+        if any(cell not in self._look.leads for cell in others):
+            return False
+        if others and (self._look.detectable is None or self._look.detectable > PRECISION):
+            return False
+        return self._gain_is_known(self._look.leader)
+
+    def _gain_is_known(self, cell: str) -> bool:
+        if cell == self._contest.present or self._field.blocks_of(self._contest.present) == 0:
+            return True
+        gain = self._field.lead(cell, self._contest.present)
+        half = None if gain is None or gain.error is None else interval_of(gain).half_width
+        return gain is None or (half is not None and np.expm1(half) <= PRECISION)
+
+    def advice(self) -> ContestAdvice:
+        """The recommendation, and everybody's place."""
+        contest = self._contest
+        keeping = self._keeping(self._last)
+        missing = {
+            cell: shortfall(
+                self._candidates[cell], self._attempts(cell, self._last), self._question.limits, certain=False
+            )
+            or "nothing that counts was measured"
+            for cell in self._racing
+            if cell not in keeping or not self._field.blocks_of(cell)
+        }
+        eligible = [cell for cell in self._field.order(keeping) if cell not in missing]
+        last = look(self._field, eligible, eligible, self._settings, self._question.looks)
+        base = {
+            "name": contest.name,
+            "metric": contest.metric,
+            "present": contest.present,
+            "present_budget": self._candidates[contest.present].budget,
+        }
+        places = self._places(last, eligible, missing)
+        if last is None:
+            reason = "none of the settings keeps every limit" if self._last else "nothing was measured"
+            return ContestAdvice(verdict="none", reason=reason, places=places, **base)
+        level = [cell for cell in eligible if cell != last.leader and cell in last.leads]
+        found = {"leader": last.leader, "level_with": level, "detectable": last.detectable, "places": places, **base}
+        blocks = min((self._field.blocks_of(cell) for cell in [last.leader, *level]), default=0)
+        too_little = self._too_little(last, level, blocks)
+        if too_little:
+            return ContestAdvice(verdict="underpowered", reason=too_little, blocks=blocks, **found)
+        return self._recommended(last, level, blocks, found)
+
+    def _too_little(self, last: Look, level: Sequence[str], blocks: int) -> str:
+        if blocks < FEWEST_BLOCKS and self._settings > 1:
+            return f"{blocks} blocks are too few to recommend anything"
+        if level and (last.detectable is None or is_underpowered(blocks, last.detectable)):
+            return (
+                f"{len(level) + 1} settings could not be told apart, and only a large difference would have been seen"
+            )
+        return ""
+
+    def _recommended(self, last: Look, level: Sequence[str], blocks: int, found: dict[str, Any]) -> ContestAdvice:
+        chosen = min([last.leader, *level], key=lambda cell: tuple(self._candidates[cell].simplicity))
+        one = self._candidates[chosen]
+        peak = max((r.connections.peak for r in self._attempts(chosen, self._last) if r.connections), default=0)
+        simpler = ""
+        if chosen != last.leader:
+            simpler = simpler_words(one.simplicity, self._candidates[last.leader].simplicity)
+        reason = "better than every other" if not level else "the simplest of those that cannot be told from the best"
+        if self._settings == 1:
+            reason = "the only one that there is"
+        return ContestAdvice(
+            verdict="level" if level else "best",
+            reason=reason,
+            cell=chosen,
+            simpler=simpler,
+            blocks=blocks,
+            gain=self._gain(chosen),
+            kept=kept(self._attempts(chosen, self._last), self._question.limits),
+            budget=one.budget.at_least(peak),
+            paste=one.paste,
+            **found,
+        )
+
+    def _gain(self, cell: str) -> Judgement | None:
+        if cell == self._contest.present:
+            return None
+        gain = self._field.lead(cell, self._contest.present)
+        return None if gain is None else self._judged(gain)
+
+    def _judged(self, lead: Estimate) -> Judgement:
+        """In the metric's own direction."""
+        return judge([replace(lead, mean=self._sign * lead.mean)])[0]
+
+    def _places(self, last: Look | None, eligible: Sequence[str], missing: Mapping[str, str]) -> list[Place]:
+        """From best to worst; those that are out come after those that are not, in the order of the matrix."""
+        leads = last.leads if last else {}
+        places = []
+        for cell in eligible:
+            leader = last is not None and cell == last.leader
+            standing = "best" if leader else "level" if cell in leads else "left behind"
+            reason = (
+                "" if standing != "left behind" else "nothing ties it to the best: they never ran beside each other"
+            )
+            places.append(self._place(cell, standing, reason, leads.get(cell)))
+        leader_name = last.leader if last else None
+        for cell in self._left_behind:
+            lead = None if leader_name is None else self._field.lead(leader_name, cell)
+            places.append(self._place(cell, "left behind", "behind the best, and no time to measure it again", lead))
+        places += [self._place(cell, "slower", "", lead) for cell, lead in self._out.slower.items()]
+        ruled = {**missing, **self._out.ruled}
+        places += [self._place(cell, "ruled out", ruled[cell]) for cell in self._candidates if cell in ruled]
+        return places
+
+    def _place(self, cell: str, standing: str, reason: str, lead: Estimate | None = None) -> Place:
+        logs = self._logs[cell].dropna() if cell in self._logs else pd.Series(dtype=float)
+        value = float(np.exp(self._sign * logs.median())) if len(logs) else None
+        judged = None if lead is None else self._judged(lead)
+        return Place.model_validate(
+            {
+                "cell": cell,
+                "standing": standing,
+                "reason": reason,
+                "blocks": len(logs),
+                "value": value,
+                "lead": judged,
+            }
+        )
+
+
+def _log_table(records: Sequence[AttemptRecord], comparison: Comparison, metric: str, sign: float) -> pd.DataFrame:
+    """One row a group of a block, one column a cell; finite values alone, more being better."""
+    groups = {(record.cell, record.block): record.group for record in records}
+    found: dict[str, dict[tuple[int, str], float]] = {}
+    for cell in dict.fromkeys(record.cell for record in records):
+        if comparison.obstacle([cell], pd.Series([0.0]), metric) and metric == CAPACITY:
+            continue
+        for block, value in comparison.block_logs(cell, metric).items():
+            number = int(str(block))
+            if np.isfinite(value) and (cell, number) in groups:
+                found.setdefault(cell, {})[number, groups[cell, number]] = sign * float(value)
+    table = pd.DataFrame(found)
+    if table.empty:
+        return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], []], names=["block", "group"]))
+    table.index = pd.MultiIndex.from_tuples(list(table.index), names=["block", "group"])
+    return table.sort_index()

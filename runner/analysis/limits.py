@@ -1,0 +1,119 @@
+"""Whether a cell keeps the limits of a deployment, by what its attempts saw."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from runner.analysis.advice_model import Candidate
+from runner.analysis.gate import bounds
+from runner.matrix.limits import AdviseSpec
+from runner.results.schema import AttemptRecord
+
+#: One attempt that is invalid may be the machine's fault; two are the cell's.
+MOST_INVALID = 1
+
+
+def shortfall(candidate: Candidate, attempts: Sequence[AttemptRecord], limits: AdviseSpec, *, certain: bool) -> str:
+    """What the cell misses, in words; empty where it keeps all limits.
+
+    Counts are what they are. Of speed and time: with `certain`, what a one-sided 95 % bound over blocks shows to be
+    missed; otherwise what the median misses.
+    """
+    sound = [record for record in attempts if record.verdict.status == "ok"]
+    return (
+        _broken(attempts, sound)
+        or candidate.budget.at_least(_peak(sound)).overdrawn
+        or _memory(sound, limits)
+        or _slow(sound, limits, certain=certain)
+        or _weak(sound, limits, certain=certain)
+    )
+
+
+def kept(attempts: Sequence[AttemptRecord], limits: AdviseSpec) -> list[str]:
+    """What there is to say of the limits that a cell keeps, with their figures."""
+    sound = [record for record in attempts if record.verdict.status == "ok"]
+    lines = []
+    if limits.p95 is not None:
+        seen = _times(sound)
+        lines.append(f"p95 {_span(seen)} ms of {limits.p95 * 1000:g} ms allowed")
+    if limits.rate is not None:
+        seen = [rate * limits.hosts for rate in _rates(sound)]
+        lines.append(
+            f"{_span(seen)} requests/s on this machine for {limits.rate:g} expected, hosts taken as {limits.hosts}"
+        )
+    memory = max((_memory_of(record) for record in sound), default=0)
+    if memory:
+        allowed = f" of {limits.memory / 1e6:.0f} MB allowed" if limits.memory is not None else ""
+        lines.append(f"{memory / 1e6:.0f} MB on a host at the peak{allowed}; twice that while it restarts")
+    return lines
+
+
+def _broken(attempts: Sequence[AttemptRecord], sound: Sequence[AttemptRecord]) -> str:
+    failed = [record.verdict.reason for record in attempts if record.verdict.status == "failed"]
+    if failed:
+        return f"failed: {failed[0].splitlines()[0] if failed[0] else ''}"
+    invalid = [record.verdict.reason for record in attempts if record.verdict.status != "ok"]
+    if len(invalid) > MOST_INVALID:
+        return f"invalid: {invalid[0].splitlines()[0] if invalid[0] else ''}"
+    errors = sum(kind.count for record in sound for kind in record.errors.values())
+    return f"{errors} of {sum(record.requests for record in sound)} requests failed" if errors else ""
+
+
+def _peak(sound: Sequence[AttemptRecord]) -> int:
+    return max((record.connections.peak for record in sound if record.connections is not None), default=0)
+
+
+def _memory_of(record: AttemptRecord) -> int:
+    parts = (record.resources.get(name) for name in ("app", "pooler"))
+    return sum(part.peak_memory_bytes or 0 for part in parts if part is not None)
+
+
+def _memory(sound: Sequence[AttemptRecord], limits: AdviseSpec) -> str:
+    most = max((_memory_of(record) for record in sound), default=0)
+    if limits.memory is None or most <= limits.memory:
+        return ""
+    return f"takes {most / 1e6:.0f} MB on a host for {limits.memory / 1e6:.0f} MB allowed"
+
+
+def _times(sound: Sequence[AttemptRecord]) -> list[float]:
+    found = (record.latency_ms.p95 for record in sound if record.latency_ms is not None)
+    return [value for value in found if value is not None]
+
+
+def _rates(sound: Sequence[AttemptRecord]) -> list[float]:
+    """Of one host: the capacity where it was searched, else what was answered."""
+    found = (record.capacity.held_rps if record.capacity is not None else record.throughput_rps for record in sound)
+    return [value for value in found if value is not None]
+
+
+def _slow(sound: Sequence[AttemptRecord], limits: AdviseSpec, *, certain: bool) -> str:
+    if limits.p95 is None:
+        return ""
+    allowed = limits.p95 * 1000
+    seen = _times(sound)
+    missed = _missed([math.log(value / allowed) for value in seen if value > 0], certain=certain)
+    return f"p95 is {_span(seen)} ms for {allowed:g} ms allowed" if missed else ""
+
+
+def _weak(sound: Sequence[AttemptRecord], limits: AdviseSpec, *, certain: bool) -> str:
+    if limits.rate is None:
+        return ""
+    seen = [rate * limits.hosts for rate in _rates(sound)]
+    missed = _missed([math.log(limits.rate / value) for value in seen if value > 0], certain=certain)
+    return f"answers {_span(seen)} requests/s on all hosts for {limits.rate:g} expected" if missed else ""
+
+
+def _missed(excess: Sequence[float], *, certain: bool) -> bool:
+    if not certain:
+        return bool(excess) and float(np.median(excess)) > 0
+    return len(excess) > 1 and bounds(excess).low > 0
+
+
+def _span(values: Sequence[float]) -> str:
+    """`61.2 (58.0 to 64.1)`: the median, the least and the most."""
+    if not values:
+        return "–"
+    low, high = min(values), max(values)
+    middle = f"{float(np.median(values)):.4g}"
+    return middle if len(values) == 1 else f"{middle} ({low:.4g} to {high:.4g})"

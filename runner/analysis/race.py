@@ -1,0 +1,167 @@
+"""Which settings can still be the best, looked at block after block: a race that drops what is shown to be slower.
+
+Settings that ran in one group of one block were in the same weather. So a log figure is the sum of its setting, of the
+group in its block, and of chance: the additive model of incomplete block designs (Yates, "The recovery of inter-block
+information in balanced incomplete block designs", Annals of Eugenics 10 (1940); here the intra-block part alone). It
+takes any pattern of who ran with whom, and the chance of all settings together tells how large it is after two blocks
+already, where a pair alone would need many.
+
+A setting is dropped when the leader is ahead of it by a one-sided t test at ALPHA / (settings - 1) / looks: over the
+whole race the truly best is dropped in at most one of twenty, whichever leads (Gupta, "On Some Multiple Decision
+(Selection and Ranking) Rules", Technometrics 7 (1965), with Bonferroni's inequality over the looks). Settings need not
+be equally noisy, as the model takes them to be; so the pair's own blocks must say so too, at ALPHA alone.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from runner.analysis.decisions import FEWEST_BLOCKS
+from runner.analysis.inference import ALPHA, Estimate, detectable, p_value_above, paired
+
+#: The fewest degrees of freedom that a look rests on: two blocks of seven settings, three of four.
+LEAST_FREEDOM = 6
+Array = npt.NDArray[np.float64]
+#: While a pair has two blocks, which cannot say how noisy it is, only a lead by more than this share counts.
+COARSE_LEAD = 0.10
+_ESTIMABLE = 1e-8
+
+
+class Field:
+    """Settings in a race: `logs` has a row for each group of a block, a column for each setting, more being better.
+
+    NaN where a setting did not run there.
+    """
+
+    def __init__(self, logs: pd.DataFrame) -> None:
+        self.logs = logs.dropna(axis="columns", how="all")
+        self._values = self.logs.to_numpy(dtype=float)
+        self._column = {cell: number for number, cell in enumerate(self.logs.columns)}
+
+    @cached_property
+    def _solution(self) -> tuple[Array, Array, Array]:
+        """The pseudo-inverse of the design, what of it can be estimated, and the observations."""
+        places = np.argwhere(~np.isnan(self._values))
+        rows, columns = self._values.shape
+        design = np.zeros((len(places), columns + rows))
+        for number, (row, column) in enumerate(places):
+            design[number, column] = design[number, columns + row] = 1.0
+        inverse: Array = np.linalg.pinv(design)
+        observed = self._values[tuple(places.T)]
+        return inverse, inverse @ design, observed
+
+    @cached_property
+    def _chance(self) -> tuple[float, int]:
+        """The standard deviation of one figure, and its degrees of freedom."""
+        inverse, projection, observed = self._solution
+        freedom = len(observed) - round(float(np.trace(projection)))
+        if freedom < 1:
+            return np.nan, freedom
+        places = np.argwhere(~np.isnan(self._values))
+        fitted = inverse @ observed
+        columns = self._values.shape[1]
+        residuals = observed - fitted[places[:, 1]] - fitted[columns + places[:, 0]]
+        return float(np.sqrt(residuals @ residuals / freedom)), freedom
+
+    def lead(self, ahead: str, behind: str) -> Estimate | None:
+        """By how much one is ahead of the other; None where nothing ties them together.
+
+        The larger of two standard errors: all settings' common one, and the pair's own. A setting that is noisier than
+        the others would be dropped too easily on the common one alone.
+        """
+        if ahead not in self._column or behind not in self._column:
+            return None
+        inverse, projection, observed = self._solution
+        contrast = np.zeros(inverse.shape[0])
+        contrast[self._column[ahead]] += 1.0
+        contrast[self._column[behind]] -= 1.0
+        if np.abs(contrast @ projection - contrast).max() > _ESTIMABLE:
+            return None
+        weights = contrast @ inverse
+        together = self.together(ahead, behind)
+        chance, freedom = self._chance
+        if freedom < 1:
+            return Estimate(float(weights @ observed), None, 0, len(together))
+        error = chance * float(np.linalg.norm(weights))
+        own = float(stats.sem(together)) if len(together) > 1 else 0.0
+        return Estimate(float(weights @ observed), max(error, own), freedom, len(together))
+
+    def together(self, ahead: str, behind: str) -> list[float]:
+        """The differences of two settings where they ran beside each other."""
+        found = self._values[:, self._column[ahead]] - self._values[:, self._column[behind]]
+        return [float(value) for value in found[~np.isnan(found)]]
+
+    def blocks_of(self, cell: str) -> int:
+        """How many figures there are of a setting."""
+        return int(np.count_nonzero(~np.isnan(self._values[:, self._column[cell]]))) if cell in self._column else 0
+
+    def order(self, cells: Collection[str]) -> list[str]:
+        """From best to worst, as far as they can be told by their means."""
+        known = [cell for cell in self.logs.columns if cell in cells]
+        if not known:
+            return []
+        inverse, _, observed = self._solution
+        effects = dict(zip(self.logs.columns, inverse @ observed, strict=False))
+        return sorted(known, key=lambda cell: -effects[cell])
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the blocks up to now say: who leads, by how much it leads each other setting, and whom it has beaten."""
+
+    leader: str
+    leads: Mapping[str, Estimate]
+    beaten: frozenset[str]
+    #: The smallest relative difference from the leader that each one that is not beaten would have shown; 0.05 is 5 %.
+    detectable: float | None
+
+
+def look(
+    field: Field, candidates: Collection[str], may_lead: Collection[str], settings: int, looks: int
+) -> Look | None:
+    """`candidates` are still in the race, of `settings` at its start; `looks` are all that it can have.
+
+    None where nobody may lead: what misses a limit beats nobody.
+    """
+    order = field.order(candidates)
+    leader = next((cell for cell in order if cell in may_lead), None)
+    if leader is None:
+        return None
+    found = {cell: field.lead(leader, cell) for cell in order if cell != leader}
+    leads = {cell: lead for cell, lead in found.items() if lead is not None}
+    comparisons = max(1, settings - 1) * looks
+    beaten = frozenset(
+        cell
+        for cell, lead in leads.items()
+        if _is_ahead(lead, comparisons) and _own_blocks_agree(field.together(leader, cell))
+    )
+    level = [lead for cell, lead in leads.items() if cell not in beaten and lead.error is not None]
+    widest = max(level, key=lambda lead: lead.error or 0.0, default=None)
+    return Look(leader, leads, beaten, None if widest is None else detectable(widest, comparisons / 2))
+
+
+def _is_ahead(lead: Estimate, comparisons: int) -> bool:
+    p = p_value_above(lead)
+    return p is not None and lead.freedom >= LEAST_FREEDOM and p * comparisons <= ALPHA
+
+
+def _own_blocks_agree(together: Sequence[float]) -> bool:
+    if len(together) < FEWEST_BLOCKS:
+        return not together or min(together) > math.log1p(COARSE_LEAD)
+    p = p_value_above(paired(together))
+    return p is not None and p <= ALPHA
+
+
+def left_in(order: Sequence[str], most: int, always: Collection[str] = ()) -> list[str]:
+    """Of settings from best to worst the first so many; `always` stay, whatever their place."""
+    kept = [cell for cell in order if cell in always]
+    for cell in order:
+        if cell not in kept and len(kept) < max(most, 2):
+            kept.append(cell)
+    return [cell for cell in order if cell in kept]

@@ -1,0 +1,89 @@
+"""Connections of a whole deployment: what fits, and what is said of what does not."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.analysis.budget import budget_of, room_for
+from tests.synthetic import prediction
+
+UNBOUNDED = replace(prediction(4), max=None, formula="without bound: each request leaves one")
+
+
+@pytest.mark.parametrize(
+    ("max_connections", "reserved", "headroom", "room"),
+    [(100, 3, 0.0, 97), (100, 3, 0.1, 87), (151, 0, 0.2, 120), (100, 0, 0.1, 90), (3, 3, 0.5, 0)],
+)
+def test_the_room(max_connections: int, reserved: int, headroom: float, room: int) -> None:
+    assert room_for(max_connections, reserved, headroom) == room
+
+
+def test_a_restart_has_old_and_new_processes_of_one_host_and_a_fault_all_connections_twice() -> None:
+    budget = budget_of(prediction(16), prediction(16), hosts=3, room=100, behind_pooler=False)
+    assert (budget.steady, budget.restart, budget.fault, budget.surge) == (48, 64, 96, 48)
+    assert budget.overdrawn == ""
+    assert budget.bounded
+
+
+def test_a_pooler_is_not_restarted_with_the_app() -> None:
+    budget = budget_of(prediction(4), prediction(4), hosts=3, room=100, behind_pooler=True)
+    assert (budget.steady, budget.restart, budget.fault) == (12, 12, 24)
+
+
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        (97, ""),
+        (64, ""),
+        (63, "64 connections for a room of 63 (after a fault"),
+        (47, "48 connections for"),
+        (31, "(steady)"),
+    ],
+)
+def test_what_does_not_fit_is_named(room: int, words: str) -> None:
+    budget = budget_of(prediction(16), prediction(16), hosts=2, room=room, behind_pooler=False)
+    if words:
+        assert words in budget.overdrawn
+        assert str(room) in budget.overdrawn
+    else:
+        assert budget.overdrawn == ""
+
+
+def test_what_nothing_bounds_never_fits() -> None:
+    budget = budget_of(UNBOUNDED, UNBOUNDED, hosts=1, room=10_000, behind_pooler=False)
+    assert budget.overdrawn.startswith("without bound (without bound: each request leaves one)")
+    assert not budget.bounded
+
+
+def test_what_the_clients_alone_bound_is_said_to_be_so() -> None:
+    budget = budget_of(prediction(16), prediction(200), hosts=1, room=90, behind_pooler=False)
+    assert budget.overdrawn == ""
+    assert not budget.bounded
+
+
+def test_what_was_measured_counts_where_it_is_more() -> None:
+    budget = budget_of(prediction(16), prediction(16), hosts=2, room=70, behind_pooler=False)
+    assert budget.at_least(16) == budget
+    seen = budget.at_least(18)
+    assert (seen.steady, seen.restart, seen.fault) == (36, 54, 72)
+    assert "72 connections for a room of 70" in seen.overdrawn
+    behind = budget_of(prediction(16), prediction(16), hosts=2, room=70, behind_pooler=True).at_least(17)
+    assert (behind.steady, behind.restart) == (34, 34)
+
+
+@given(
+    each=st.integers(1, 500),
+    hosts=st.integers(1, 40),
+    room=st.integers(0, 5000),
+    pooler=st.booleans(),
+    measured=st.integers(0, 600),
+)
+def test_nothing_that_fits_takes_more_than_the_room(
+    each: int, hosts: int, room: int, pooler: bool, measured: int
+) -> None:
+    budget = budget_of(prediction(each), prediction(each), hosts, room, behind_pooler=pooler).at_least(measured)
+    figures = [figure for figure in budget.by_situation.values() if figure is not None]
+    assert (budget.overdrawn == "") == (max(figures) <= room)
+    assert min(figures) >= measured * hosts

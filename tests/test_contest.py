@@ -1,0 +1,146 @@
+"""What a search is to find out: questions, candidates, their budgets, today's settings; and what cannot be asked."""
+
+from typing import Any
+
+import pytest
+
+from runner.contest import Search, make_search
+from runner.errors import UsageError
+from runner.matrix.limits import AdviseSpec
+from runner.matrix.spec import MatrixFile
+from runner.stacks.app import load_app
+from tests.matrix.examples import GTHREAD, POSTGRES, UWSGI, age, bouncer, make_matrix, pool
+
+ALL = {"server": ["sync", "uwsgi", "gevent"], "connection": ["per-request", "forever", "pooled"]}
+
+
+def search(matrix: MatrixFile, **limits: Any) -> Search:
+    return make_search(matrix, AdviseSpec.model_validate(limits), load_app("shop").description, looks=5)
+
+
+def test_each_database_and_each_load_is_a_question_of_its_own() -> None:
+    found = search(make_matrix({"database": ["pg", "my"], "load.users": [8, 16], **ALL}))
+    assert [contest.name for contest in found.question.contests] == [
+        f"{database} load.users={users}" for database in ("pg", "my") for users in (8, 16)
+    ]
+    assert [len(contest.candidates) for contest in found.question.contests] == [9, 9, 6, 6]
+    by_id = {cell.id: cell for cell in found.cells}
+    for contest in found.question.contests:
+        assert {by_id[one.cell].reference for one in contest.candidates} == {contest.present}
+
+
+def test_today_s_settings_are_the_matrix_s_first_unless_told() -> None:
+    matrix = make_matrix({"database": ["pg"], **ALL})
+    assert search(matrix).question.contests[0].present == "pg-sync-per-request"
+    told = search(matrix, present="server=uwsgi,connection=forever").question.contests[0]
+    assert told.present == "pg-uwsgi-forever"
+    assert len(told.candidates) == 9
+
+
+def test_today_s_settings_need_not_be_in_the_matrix() -> None:
+    found = search(make_matrix({"database": ["pg"], **ALL}), present="server=uwsgi,server.threads=2")
+    (contest,) = found.question.contests
+    assert contest.present == "pg-present"
+    assert contest.candidates[0].cell == "pg-present"
+    assert contest.candidates[0].budget.each == 8
+    assert len(contest.candidates) == 10
+
+
+def test_what_does_not_fit_is_not_measured_and_listed_with_the_reason() -> None:
+    """Sync holds 4, with a pool 12; 16 threads hold 16, and a restart doubles them: 32 of 27."""
+    found = search(make_matrix({"database": ["pg"], **ALL}), max_connections=30, headroom="0%")
+    fitting = {"pg-sync-per-request", "pg-sync-forever", "pg-sync-pooled", "pg-gevent-pooled"}
+    assert {cell.id for cell in found.cells} == fitting
+    reasons = {skipped.id: skipped.reason for skipped in found.expansion.skipped}
+    assert "32 connections for a room of 27" in reasons["pg-uwsgi-forever"]
+    assert len(reasons) == 5
+
+
+def test_today_s_settings_are_measured_even_if_they_do_not_fit() -> None:
+    found = search(make_matrix({"database": ["pg"], **ALL}), max_connections=30, present="server=uwsgi")
+    (contest,) = found.question.contests
+    assert contest.present in {cell.id for cell in found.cells}
+    (today,) = (one for one in contest.candidates if one.cell == contest.present)
+    assert today.ruled_out
+
+
+@pytest.mark.parametrize(
+    ("limits", "matrix", "room"),
+    [
+        ({"headroom": "0%"}, {}, 97),
+        ({}, {}, 87),
+        ({"headroom": "50%"}, {"databases": {"pg": {**POSTGRES, "max_connections": 43}}}, 20),
+        ({"headroom": "0%", "max_connections": 10}, {"databases": {"pg": {**POSTGRES, "max_connections": 43}}}, 7),
+    ],
+)
+def test_the_room_is_the_product_s_the_matrix_s_or_the_one_told(
+    limits: dict[str, Any], matrix: dict[str, Any], room: int
+) -> None:
+    found = search(make_matrix({"server": ["sync"], "connection": ["forever"], "database": ["pg"]}, **matrix), **limits)
+    assert found.question.contests[0].candidates[0].budget.room == room
+
+
+def test_mysql_has_its_own() -> None:
+    found = search(make_matrix({"server": ["sync"], "connection": ["forever"], "database": ["my"]}), headroom="0%")
+    assert found.question.contests[0].candidates[0].budget.room == 151
+
+
+def test_the_harness_s_own_limits_and_connections_are_none_of_the_budget_s() -> None:
+    """Under gevent its checks leave two connections, and its server may take fewer than the deployment's."""
+    matrix = make_matrix(
+        {"server": ["gevent"], "connection": ["forever"], "database": ["pg"]},
+        databases={"pg": {**POSTGRES, "max_connections": 12}},
+    )
+    budget = search(matrix, max_connections=500).question.contests[0].candidates[0].budget
+    assert (budget.each, budget.surge) == (16, 200)
+
+
+@pytest.mark.parametrize(
+    ("load", "metric"),
+    [
+        ({}, "throughput_rps"),
+        ({"model": "open", "rate": 50.0}, "latency_ms.p95"),
+        ({"model": "open", "rate": "search", "slo": {"p95": "200ms"}}, "capacity_rps"),
+    ],
+)
+def test_the_load_decides_what_is_compared(load: dict[str, Any], metric: str) -> None:
+    matrix = make_matrix({"database": ["pg"], **ALL}, load={"users": 16, **load})
+    assert search(matrix).question.contests[0].metric == metric
+
+
+def test_the_simplest_has_the_fewest_moving_parts() -> None:
+    matrix = make_matrix(
+        {
+            "server": ["gthread", "uwsgi"],
+            "connection": ["per-request", "persistent", "pooled"],
+            "pooler": ["none", "b"],
+        },
+        databases={"pg": POSTGRES},
+        servers={"gthread": {**GTHREAD, "workers": 2}, "uwsgi": UWSGI},
+        connections={"per-request": age(0), "persistent": age(60), "pooled": pool(min_size=2, max_size=4)},
+        poolers={"b": bouncer(pool_size=4)},
+    )
+    (contest,) = search(matrix).question.contests
+    order = [one.cell for one in sorted(contest.candidates, key=lambda one: tuple(one.simplicity))]
+    assert order == [
+        f"pg-{server}-{connection}-{pooler}"
+        for pooler in ("none", "b")
+        for connections in (("per-request", "persistent"), ("pooled",))
+        for server in ("gthread", "uwsgi")
+        for connection in connections
+    ]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "limits", "words"),
+    [
+        ({"load": {"windows": 0}}, {}, "it has no windows"),
+        ({}, {"present": "server=uswgi"}, "--present: server: found 'uswgi'"),
+        ({}, {"present": "database=my"}, "--present: database=my: names server, connection, pooler"),
+        ({}, {"present": "django=5.1"}, "names server, connection, pooler"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(matrix: dict[str, Any], limits: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        search(make_matrix({"database": ["pg"], **ALL}, **matrix), **limits)
+    assert words in str(refusal.value)
