@@ -27,6 +27,8 @@ from runner.results.store import RunFolder
 
 #: A search has an answer when differences of so much, and the gain to so much, are known.
 PRECISION = 0.05
+#: A large gain needs to be known to this part of itself (of its logarithm) alone.
+OF_ITSELF = 0.1
 #: Metrics of which less is better.
 TIMES = ("latency_ms.p95",)
 
@@ -144,8 +146,10 @@ class _Race:
         if cell == self._contest.present or self._field.blocks_of(self._contest.present) == 0:
             return True
         gain = self._field.lead(cell, self._contest.present)
-        half = None if gain is None or gain.error is None else interval_of(gain).half_width
-        return gain is None or (half is not None and np.expm1(half) <= PRECISION)
+        if gain is None:
+            return True
+        half = interval_of(gain).half_width
+        return half is not None and half <= max(np.log1p(PRECISION), OF_ITSELF * abs(gain.mean))
 
     def advice(self) -> ContestAdvice:
         """The recommendation, and everybody's place."""

@@ -52,7 +52,7 @@ class Field:
         design = np.zeros((len(places), columns + rows))
         for number, (row, column) in enumerate(places):
             design[number, column] = design[number, columns + row] = 1.0
-        inverse: Array = np.linalg.pinv(design)
+        inverse = np.asarray(np.linalg.pinv(design), np.float64)
         observed = self._values[tuple(places.T)]
         return inverse, inverse @ design, observed
 
