@@ -86,6 +86,10 @@ counts: setup-dev ## put every fault in, count what became of it, make docs/reli
 	@FAULTS='$(CURDIR)/benchmarks/faults.jsonl' $(BIN)/pytest tests/test_kills.py tests/test_breakage.py $(ARGS)
 	@$(BIN)/python -m benchmarks.reliability
 
+.PHONY: soak
+soak: setup-dev ## one run of 500 attempts and of HOURS: the runner's memory and descriptors stay as they are
+	@$(BIN)/python -m benchmarks soak $(if $(HOURS),--hours '$(HOURS)') $(ARGS)
+
 .PHONY: audit
 audit: setup-dev ## look for known weaknesses in every locked package
 	@for lock in requirements/*.txt; do \
@@ -117,6 +121,7 @@ lock-check: ## say whether requirements/ is what pyproject.toml asks for
 ## PROVIDER=NAME     bench: where it runs (auto, native)
 ## RUN=FOLDER        report, picture: which run (results/latest)
 ## KILLS=N           kills: how often (50)
+## HOURS=N           soak: how long at least, beside its 500 attempts
 ## UPGRADE=1         lock: take the newest versions
 ## ARGS="…"          bench, test, test-fast, benchmarks: anything else, handed on as it is
 ## SETUP=no          all: look for nothing and install nothing

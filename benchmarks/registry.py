@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from benchmarks import gate, generator, interleaving, overhead, recorder, sampler, timing
+from benchmarks import gate, generator, interleaving, overhead, recorder, sampler, size, soak, timing
 
 
 class Benchmark(Protocol):
-    """A module with `measure`, which may take `rounds` (how often it repeats itself) and `keep` (a function to hand
-    the results to as they come)."""
+    """A module with `measure`, which may take `rounds` (how often it repeats itself), `hours` (how long it goes on at
+    least) and `keep` (a function to hand the results to as they come). Results with `flat: false` are a failure."""
 
     __doc__: str | None
 
@@ -24,4 +24,6 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "sampler": sampler,
     "timing": timing,
     "overhead": overhead,
+    "soak": soak,
+    "size": size,
 }

@@ -1,16 +1,19 @@
 """Runs into which a fault is put at a named moment: real servers, and limits short enough to wait for."""
 
 import shutil
+import struct
+import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from runner import waiting
+from runner import preparation, waiting
 from runner.matrix.expansion import expand
 from runner.plan import Plan, make_plan
 from runner.provision.native import NativeProvider
@@ -18,6 +21,9 @@ from runner.results.schema import AttemptRecord, RunEnd
 from runner.results.store import RunFolder
 from runner.run import Run
 from runner.stacks.app import App, load_app
+from runner.stacks.databases import make_database
+from runner.stacks.databases.base import Database, DatabaseSpec
+from runner.stacks.databases.postgres import ADMIN, HOME, connect
 from runner.stacks.environment import build_environment
 from runner.stacks.servers.base import PROBE_QUERY
 from tests.matrix.examples import make_matrix
@@ -94,9 +100,11 @@ class Laboratory:
         self.folder = folder
         self.injector = Injector()
         self.providers: list[NativeProvider] = []
+        self.databases: list[Database] = []
         self.apps: dict[str, App] = {}
         for limit, seconds in SHORT.items():
             monkeypatch.setattr(waiting, limit, seconds)
+        monkeypatch.setattr(preparation, "make_database", self._make_database)
 
     def plan(self, connections: Mapping[str, Any], *, blocks: int = 1, count: str = "1s", **database: Any) -> Plan:
         """PostgreSQL (or what `database` says) under gunicorn's sync workers, a cell for each of the connections."""
@@ -139,10 +147,44 @@ class Laboratory:
         self.providers.append(NativeProvider())
         return self.providers[-1]
 
+    def _make_database(self, spec: DatabaseSpec) -> Database:
+        self.databases.append(make_database(spec))
+        return self.databases[-1]
+
+    def administer(self, *statements: str) -> None:
+        """Has the newest PostgreSQL server do this, in a session that nobody else knows of."""
+        database = self.databases[-1]
+        told = database.monitor_arguments()
+        with connect(database.service.address, HOME, ADMIN, told["password"]) as session:
+            for statement in statements:
+                session.execute(statement.encode())
+
     def service(self, name: str) -> psutil.Process:
         """The first process of the newest service whose name begins so."""
         found = [one for one in self.providers[-1]._services if one.name.startswith(name)]
         return psutil.Process(found[-1].pid)
+
+
+class Clock:
+    """A wall clock that can be set, for whoever has this environment; the monotonic one is left alone.
+
+    It stands between a process and the C library (clock.c): a program that asks the kernel itself sees the machine's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Compiles it; what is in `folder` has to be readable for servers without rights."""
+        library = folder / "clock.so"
+        command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(Path(__file__).with_name("clock.c"))]
+        subprocess.run(command, check=True)
+        self._shift = folder / "clock-shift"
+        self._shift.write_bytes(bytes(8))
+        self._shift.chmod(0o644)
+        self.environment = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(self._shift)}
+
+    def set(self, shift: timedelta) -> None:
+        """From now on it is so much later than the machine's."""
+        with self._shift.open("r+b", buffering=0) as file:
+            file.write(struct.pack("@q", round(shift.total_seconds())))
 
 
 #: What a healthy stack stays far below even on a loaded machine, and what a test can wait for.

@@ -3,15 +3,17 @@
 Real apps, databases and generators are broken, ended and suspended here; limits are shortened to be waited for.
 """
 
+import json
+import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pandas as pd
 import psutil
@@ -22,9 +24,9 @@ from runner.errors import ResultsUnwritable
 from runner.flags import GROWTH_READINGS
 from runner.results import store
 from runner.results.schema import AttemptRecord, RunEnd
-from tests.breakage import Laboratory, faulty_app
+from tests.breakage import Clock, Laboratory, faulty_app
 from tests.counting import injected
-from tests.processes import left_in, own_tmpdir
+from tests.processes import ROOT, left_in, own_tmpdir
 
 pytestmark = pytest.mark.server
 
@@ -173,6 +175,24 @@ def test_a_database_that_breaks_under_load(
         assert any("starting another" in line for line in laboratory.injector.lines)
 
 
+def test_a_database_that_refuses_new_connections(laboratory: Laboratory) -> None:
+    """The sessions that there are go on: it is the app of connections that are opened anew that has none any more."""
+    plan = laboratory.plan({"one": AGE, "good": AGE}, count="2s")
+
+    def refuse() -> None:
+        """The copies of the template: those of the cells whose stacks are up."""
+        laboratory.administer("UPDATE pg_database SET datallowconn = false WHERE datname LIKE 'b1%one'")
+
+    laboratory.injector.at("db-sync-one", "count", refuse)
+    with injected("the database refuses connections"):
+        records, end = laboratory.run(plan)
+        assert end.status == "finished"
+        assert verdict(records, "one").startswith("failed:")
+        assert "not currently accepting connections" in verdict(records, "one")
+        assert "its log ends:" in verdict(records, "one")
+        assert_ok(records, "good")
+
+
 def test_a_database_that_does_not_start_takes_its_own_cells_alone(laboratory: Laboratory) -> None:
     plan = laboratory.plan({"one": AGE}, settings={"work_mem": "plenty"})
     with injected("the database does not start"):
@@ -201,23 +221,63 @@ def test_helpers_that_break(laboratory: Laboratory) -> None:
             assert_ok(records, cell, 2)
 
 
-def test_a_clock_that_jumps(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is measured by the wall clock: it runs backwards here, a day each time it is read."""
-    real, days = datetime.now(UTC), iter(range(1, 10**6))
+FAKED = """
+import os, runpy
+from runner.provision import native
+handed_on = native.base_environment
+faked = {name: value for name, value in os.environ.items() if name in ("LD_PRELOAD", "CLOCK_SHIFT")}
+native.base_environment = lambda: {**handed_on(), **faked}
+runpy.run_module("runner", run_name="__main__")
+"""
 
-    def now(zone: Any = None) -> datetime:
-        return real - timedelta(days=next(days))
 
-    monkeypatch.setattr(store, "datetime", SimpleNamespace(now=now))
-    monkeypatch.setattr(time, "time", lambda: now().timestamp())
-    with injected("the clock jumps"):
-        records, end = laboratory.run(laboratory.plan({"one": AGE}))
-        assert_ok(records, "one")
-        record = records["db-sync-one", 1]
-        assert all(phase.seconds >= 0 for phase in record.phases)
-        assert end.wall_seconds is not None
-        assert 0 < end.wall_seconds < 240
-        assert datetime.fromisoformat(end.finished_at) < datetime.fromisoformat(record.started_at)
+def test_a_clock_that_jumps(tmpdir_of_runs: Path, tmp_path: Path) -> None:
+    """A day back in the middle of the first group and three forward in the second, for the runner, the app, the
+    database and Locust alike. Nothing is measured by the wall clock."""
+    clock, out, log = Clock(tmpdir_of_runs), tmp_path / "out", tmp_path / "log"
+    arguments = ["run", "-m", str(ROOT / "tests" / "matrices" / "tiny.yaml"), "--out", str(out)]
+    with injected("the clock jumps"), log.open("wb") as output:
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-c", FAKED, *arguments],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **clock.environment},
+        )
+        try:
+            events = out / "latest" / "events.jsonl"
+            for wanted, shift in ((1, timedelta(days=-1)), (6, timedelta(days=3))):
+                waited = waiting.wait_for(
+                    lambda n=wanted: process.poll() is not None or _lines(events) >= n or None, 120
+                )  # type: ignore[misc]
+                assert waited, log.read_text()
+                clock.set(shift)
+            assert process.wait(120) == 0, log.read_text()
+        finally:
+            process.terminate()
+            process.wait(60)
+        took = time.monotonic() - begun
+        folder = store.RunFolder(out / "latest")
+        records = {(record.cell, record.block): record for _, record in folder.attempts()}
+        assert len(records) == 4
+        assert {record.verdict.status for record in records.values()} == {"ok"}
+        # The clock did jump, and back again by more.
+        moments = [datetime.fromisoformat(json.loads(line)["at"]) for line in events.read_text().splitlines()]
+        steps = [(later - earlier).total_seconds() for earlier, later in pairwise(moments)]
+        assert min(steps) < -80_000 < 80_000 < max(steps), steps
+        for record in records.values():
+            assert all(0 <= phase.seconds < took for phase in record.phases)
+            assert all(0.2 < window.seconds < took for window in record.windows)
+            assert record.latency_ms is not None
+            assert 0 < (record.latency_ms.max or 0) < 1000 * took
+        end = folder.end()
+        assert end is not None
+        assert 0 < (end.wall_seconds or 0) < took
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
 
 
 # --- disks ---
