@@ -10,6 +10,10 @@ T = TypeVar("T")
 DATABASE_START = 60.0
 # The longest that the harness asks of a database is a copy of the template.
 DATABASE_REPLY = 60.0
+# To let a session of the harness's own in; while a server starts, a stranger on its port may never answer.
+# libpq takes whole seconds, two at least.
+DATABASE_CONNECT = 5
+DATABASE_CONNECT_TRY = 2
 RELAY_START = 30.0
 APP_START = 30.0
 TEMPLATE_COMMAND = 120.0

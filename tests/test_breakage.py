@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -248,9 +249,7 @@ def test_a_clock_that_jumps(tmpdir_of_runs: Path, tmp_path: Path) -> None:
         try:
             events = out / "latest" / "events.jsonl"
             for wanted, shift in ((1, timedelta(days=-1)), (6, timedelta(days=3))):
-                waited = waiting.wait_for(
-                    lambda n=wanted: process.poll() is not None or _lines(events) >= n or None, 120
-                )  # type: ignore[misc]
+                waited = waiting.wait_for(partial(_has_lines, events, wanted, process), 120)
                 assert waited, log.read_text()
                 clock.set(shift)
             assert process.wait(120) == 0, log.read_text()
@@ -276,8 +275,10 @@ def test_a_clock_that_jumps(tmpdir_of_runs: Path, tmp_path: Path) -> None:
         assert 0 < (end.wall_seconds or 0) < took
 
 
-def _lines(path: Path) -> int:
-    return len(path.read_text().splitlines()) if path.exists() else 0
+def _has_lines(path: Path, number: int, process: "subprocess.Popen[bytes]") -> bool | None:
+    """Also where the process has ended and no more will come."""
+    lines = len(path.read_text().splitlines()) if path.exists() else 0
+    return lines >= number or process.poll() is not None or None
 
 
 # --- disks ---

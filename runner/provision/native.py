@@ -177,7 +177,8 @@ class NativeService:
         family |= processes.descendants(processes.snapshot(), [self.pid])
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
+        # One that is stuck in the kernel does not hear that either.
+        self.wait(waiting.STOP_TERM)
         processes.kill(family, waiting.STOP_TERM)
         # One that was killed had no time for it.
         self.shared = shared_memory.remove(self.shared)

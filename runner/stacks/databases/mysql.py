@@ -356,7 +356,9 @@ class MySQL(Database):
 
     def time_statements(self, account: Account, address: Address, number: int) -> list[float]:
         names = {"user": account.user, "passwd": account.password, "db": account.database}
-        with closing(MySQLdb.connect(host=address.host, port=address.port, connect_timeout=5, **names)) as session:
+        with closing(
+            MySQLdb.connect(host=address.host, port=address.port, connect_timeout=waiting.DATABASE_CONNECT, **names)
+        ) as session:
             return [waiting.seconds_of(lambda: rows(session.cursor(), "SELECT 1")) for _ in range(number)]
 
     def ping(self) -> None:

@@ -177,7 +177,7 @@ def connect(way_in: WayIn, password: str) -> Any:
         **way_in,
         user=ADMIN,
         passwd=password,
-        connect_timeout=5,
+        connect_timeout=waiting.DATABASE_CONNECT,
         charset="utf8mb4",
         autocommit=True,
         # A matrix may lower it for the apps; the harness's own sessions rest for as long as an attempt lasts.

@@ -180,8 +180,7 @@ class Postgres(Database):
         secret.unlink()
 
     def _connect(self, service: Service) -> Session:
-        # A stranger on the port may never answer. libpq waits for 2 s at least.
-        session = connect(service.address, HOME, ADMIN, self._password, limit=2)
+        session = connect(service.address, HOME, ADMIN, self._password, limit=waiting.DATABASE_CONNECT_TRY)
         try:
             row = session.execute("SHOW data_directory").fetchone()
             prove_identity("" if row is None else str(row[0]), self._data)
@@ -379,8 +378,8 @@ class PostgresMonitor(Monitor):
         self._connection.close()
 
 
-def connect(address: Address, database: str, user: str, password: str, limit: int = 5) -> Session:
-    """A session of the harness's own: every statement its own transaction. At most `limit` seconds."""
+def connect(address: Address, database: str, user: str, password: str, limit: int | None = None) -> Session:
+    """A session of the harness's own: every statement its own transaction. At most `limit` seconds to connect."""
     return psycopg.connect(
         host=address.host,
         port=address.port,
@@ -388,7 +387,7 @@ def connect(address: Address, database: str, user: str, password: str, limit: in
         user=user,
         password=password,
         autocommit=True,
-        connect_timeout=limit,
+        connect_timeout=limit or waiting.DATABASE_CONNECT,
         application_name="connbench",
         sslmode="disable",
     )

@@ -162,7 +162,7 @@ class PgBouncer(Pooler):
         return "\n".join(["[databases]", target, "[pgbouncer]", *lines, ""])
 
     def _connect(self, service: Service) -> Session:
-        session = connect(service.address, CONSOLE, ADMIN, self._password, limit=2)
+        session = connect(service.address, CONSOLE, ADMIN, self._password, limit=waiting.DATABASE_CONNECT_TRY)
         # The console knows the simple protocol alone.
         session.prepare_threshold = None
         try:
