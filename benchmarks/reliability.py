@@ -10,13 +10,15 @@ BEGIN, END = "<!-- counts -->\n", "<!-- end of counts -->\n"
 
 
 def counts(faults: Path = FAULTS) -> str:
-    """A table, one row a fault: how often it was put in, and how often nothing was lost or left behind."""
+    """A table, one row a fault: how often it was put in, and how often all was as it should be; and what was lost."""
     rows = [json.loads(line) for line in faults.read_text("utf-8").splitlines()] if faults.exists() else []
-    injected = Counter(row["fault"] for row in rows)
-    survived = Counter(row["fault"] for row in rows if row["survived"])
+    injected = Counter(row["fault"] for row in rows if "fault" in row)
+    survived = Counter(row["fault"] for row in rows if row.get("survived"))
     lines = ["| fault | injected | survived |", "|---|---|---|"]
     lines += [f"| {fault} | {number} | {survived[fault]} |" for fault, number in injected.items()]
     lines.append(f"| **all** | **{injected.total()}** | **{survived.total()}** |")
+    lost, left = (sum(row.get(what, 0) for row in rows) for what in ("lost", "left"))
+    lines += ["", f"Files of finished attempts lost: {lost}. Processes, folders and journals left behind: {left}."]
     return "\n".join(lines) + "\n"
 
 

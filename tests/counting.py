@@ -12,6 +12,10 @@ from pathlib import Path
 class Outcome:
     #: Whether the fault met a run: one that had just ended is none.
     happened: bool = True
+    #: Files of finished attempts that are not there any more, or not as they were.
+    lost: int = 0
+    #: Processes, folders and journals that the run has left.
+    left: int = 0
 
 
 @contextmanager
@@ -22,7 +26,17 @@ def injected(fault: str, told: str = "") -> Iterator[Outcome]:
         yield outcome
         survived = True
     finally:
-        path = os.environ.get("FAULTS")
-        if path and outcome.happened:
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"fault": fault, "told": told, "survived": survived}) + "\n")
+        if outcome.happened:
+            _note(fault=fault, told=told, survived=survived, lost=outcome.lost, left=outcome.left)
+
+
+def left_behind(things: int) -> None:
+    """What is found of a test's runs when all of them are over."""
+    if things:
+        _note(left=things)
+
+
+def _note(**row: object) -> None:
+    if path := os.environ.get("FAULTS"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")

@@ -430,7 +430,7 @@ def _start_guard(journal: Path) -> "subprocess.Popen[bytes]":
     command = own_module("runner.provision.guard", str(journal))
     return subprocess.Popen(
         list(command.argv),
-        env={**base_environment(), **command.env},
+        env=environment_of(command),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
