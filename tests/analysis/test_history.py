@@ -1,6 +1,7 @@
 """The history: what a night keeps, and how often a change is named where there is one and where there is none."""
 
 import io
+import itertools
 import math
 import re
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from runner.analysis.history import (
+    SHORTEST_SEGMENT,
     Night,
     NightRatio,
+    _farthest,
     add_night,
     change_points,
     night_of,
@@ -37,6 +40,30 @@ def night(day: int, value: float, cell: str = "a") -> Night:
         databases={},
         ratios=[ratio],
     )
+
+
+def energy_by_definition(values: list[float], size: int) -> float:
+    """Equation 5 of Matteson and James for one split, pair by pair."""
+    sides = values[:size], values[size:]
+    n, m = len(sides[0]), len(sides[1])
+    across = sum(abs(x - y) for x in sides[0] for y in sides[1])
+    within = [sum(abs(x - y) for x, y in itertools.combinations(side, 2)) for side in sides]
+    energy = 2 * across / (n * m) - 2 * within[0] / (n * (n - 1)) - 2 * within[1] / (m * (m - 1))
+    return energy * n * m / (n + m)
+
+
+@pytest.mark.parametrize("n", [10, 11, 16, 17, 37])
+def test_the_farthest_split_is_that_of_the_definition(n: int) -> None:
+    """Of several orders of the same values, some of which are equal."""
+    random = np.random.default_rng(n)
+    levels, ranks = np.unique(np.round(random.normal(0, 1, n), 1), return_inverse=True)
+    orders = random.permuted(np.tile(ranks, (4, 1)), axis=1)
+    splits, distances = _farthest(levels, orders)
+    for order, split, distance in zip(orders, splits, distances, strict=True):
+        values = [float(value) for value in levels[order]]
+        by_size = [energy_by_definition(values, size) for size in range(SHORTEST_SEGMENT, n - SHORTEST_SEGMENT + 1)]
+        assert distance == pytest.approx(max(by_size))
+        assert by_size[split - SHORTEST_SEGMENT] == pytest.approx(distance)
 
 
 def test_independent_noise_seldom_looks_like_a_change() -> None:
