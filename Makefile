@@ -65,7 +65,7 @@ lint: setup-dev ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@! command -v shellcheck >/dev/null || shellcheck -x scripts/{lib.sh,lock,setup,system-packages,uv} .ci/run
+	@! command -v shellcheck >/dev/null || shellcheck -x scripts/{lib.sh,lock,package-index,setup,system-packages,uv} .ci/run
 
 .PHONY: format
 format: setup-dev ## format the code and mend what can be mended by itself

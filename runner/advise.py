@@ -152,23 +152,15 @@ class _Pace:
 
     def _going_on(self, found: Sequence[State], block: int, left: float) -> list[str]:
         """Of contests without an answer: who can still win, as far as there is time for them, and the present."""
-        if block < COARSE:
-            out = {one.contest for one in found if not one.racing}
-            open_ones = [one for one in found if one.contest not in out]
-        else:
-            open_ones = [one for one in found if not one.decided]
         presents = {contest.name: contest.present for contest in self._question.contests}
-        everybody = [self._with_present(one.racing, presents[one.contest]) for one in open_ones]
-        if block >= COARSE and everybody:
-            rounds = max(1, WANTED - block)
-            asked = self._seconds([cell for cells in everybody for cell in cells]) * rounds
-            if rounds > 1 and asked > left:
-                share = left / asked
-                everybody = [
-                    left_in(cells, int(len(cells) * share), {presents[one.contest]})
-                    for one, cells in zip(open_ones, everybody, strict=True)
-                ]
-        return [cell for cells in everybody for cell in cells]
+        undecided = [one for one in found if not one.decided]
+        going = {one.contest: self._with_present(one.racing, presents[one.contest]) for one in undecided}
+        rounds = WANTED - block
+        asked = self._seconds([cell for cells in going.values() for cell in cells]) * rounds
+        if block >= COARSE and rounds > 1 and asked > left:
+            share = left / asked
+            going = {name: left_in(cells, int(len(cells) * share), {presents[name]}) for name, cells in going.items()}
+        return [cell for cells in going.values() for cell in cells]
 
     def _with_present(self, racing: Sequence[str], present: str) -> list[str]:
         measured = present in self._plan.cells

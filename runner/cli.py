@@ -17,6 +17,8 @@ from runner.analysis.compare import compare_folders
 from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
 from runner.bench import Options, bench, conclude, has_failed
+from runner.bisect import BisectOptions
+from runner.bisect import bisect as run_bisect
 from runner.claims import run_claims
 from runner.errors import ConnbenchError, UsageError
 from runner.gate import GateOptions, parse_limit
@@ -163,6 +165,35 @@ def gate(
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     options = GateOptions(common, base, candidate, both, parse_limit(limit), junit, Path(summary) if summary else None)
     raise typer.Exit(run_gate(options, results, messages))
+
+
+@app.command()
+def bisect(
+    package: Annotated[str, typer.Argument(help="Whose released versions are walked, such as django.")],
+    good: Annotated[str, typer.Option(metavar="VERSION", help="One that is quick; 5.1 is the newest 5.1.")],
+    bad: Annotated[str, typer.Option(metavar="VERSION", help="A later one that is slow.")],
+    both: Annotated[str, typer.Option(metavar="SPEC", help="What holds for all versions.")] = "",
+    matrix: MatrixOption = DEFAULT_MATRIX,
+    limit: Annotated[str, typer.Option(metavar="SHARE", help="The throughput that may be lost.")] = "5%",
+    provider: ProviderOption = Provider.auto,
+    seed: SeedOption = None,
+    out: OutOption = Path("results"),
+    wait: WaitOption = False,
+) -> None:
+    """Find the version of a package with which a slow-down came: each step is a gate against the good one.
+
+    What is known is noted after each step; the same command goes on where it was broken off.
+    """
+    common = Options(
+        matrix=matrix,
+        out=out,
+        provider=provider.value,
+        seed=seed,
+        wait=wait,
+        command=" ".join(["connbench", *sys.argv[1:]]),
+    )
+    options = BisectOptions(common, package, good, bad, both, parse_limit(limit))
+    raise typer.Exit(run_bisect(options, results, messages))
 
 
 @app.command()

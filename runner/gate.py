@@ -64,10 +64,29 @@ class Side:
     source: AppSource
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A gate's run and what it says."""
+
+    folder: RunFolder
+    end: RunEnd
+    result: GateResult
+    report: Path
+
+
 def gate(options: GateOptions, results: Console, messages: Console) -> int:
     """Measures until there is a verdict; returns 1 for `fail` and a run that broke off, 130 for an interrupt, or 0."""
     if options.junit is not None and not options.junit.parent.is_dir():
         raise UsageError(f"--junit {options.junit}: there is no folder {options.junit.parent}")
+    measured = measure_gate(options, messages)
+    _tell(measured, options, results)
+    if measured.end.status == "interrupted":
+        return 130
+    return 1 if measured.result.verdict in ("fail", None) else 0
+
+
+def measure_gate(options: GateOptions, messages: Console) -> Measured:
+    """Runs both sides until there is a verdict; gate.json and the report are in the run's folder."""
     matrix = read_matrix(options.run.matrix)
     sides = {name: _side(matrix, options, name) for name in (BASE, CANDIDATE)}
     plan = _plan(sides, matrix, options.run.seed)
@@ -85,7 +104,7 @@ def gate(options: GateOptions, results: Console, messages: Console) -> int:
         with reporter(messages, plan.planned_seconds * LIKELY_BLOCKS / plan.blocks) as progress:
             run = Run(plan, apps, environments, folder, progress, PROVIDERS[options.run.provider])
             end = run.execute(_until_decided(folder, options.limit, progress))
-    return _conclude(folder, end, options, results)
+    return _conclude(folder, end, options)
 
 
 def parse_limit(text: str) -> float:
@@ -141,24 +160,25 @@ def _until_decided(folder: RunFolder, limit: float, progress: Reporter) -> Calla
     return decided
 
 
-def _conclude(folder: RunFolder, end: RunEnd, options: GateOptions, results: Console) -> int:
-    """gate.json, the report, the summary of the CI's step, JUnit; the exit code."""
+def _conclude(folder: RunFolder, end: RunEnd, options: GateOptions) -> Measured:
     result = judge_gate(folder, options.limit, finished=True)
     if end.status == "interrupted" or (end.status == "stopped" and result.verdict != "fail"):
         reason = f"{end.status}, so there is no verdict{end.finding and ': '}{end.finding}"
         result = result.model_copy(update={"verdict": None, "reason": reason})
     write_json(folder.path / "gate.json", result)
-    report = write_report(folder, write_summary(folder))
+    return Measured(folder, end, result, write_report(folder, write_summary(folder)))
+
+
+def _tell(measured: Measured, options: GateOptions, results: Console) -> None:
+    """The verdict on the screen, in the summary of the CI's step, and as JUnit."""
+    result = measured.result
     sides = Sides(options.base, options.candidate, options.both)
     print_gate(result, sides, results)
-    results.print(f"Report: {report}", highlight=False, soft_wrap=True)
+    results.print(f"Report: {measured.report}", highlight=False, soft_wrap=True)
     if options.step_summary is not None:
         append_step_summary(options.step_summary, result, sides)
     if options.junit is not None:
-        write_junit(options.junit, result, sides, end.wall_seconds or 0.0)
-    if end.status == "interrupted":
-        return 130
-    return 1 if result.verdict in ("fail", None) else 0
+        write_junit(options.junit, result, sides, measured.end.wall_seconds or 0.0)
 
 
 def result_of(folder: RunFolder) -> GateResult:

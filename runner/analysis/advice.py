@@ -18,7 +18,7 @@ from runner.analysis.frames import latest_of_each_block
 from runner.analysis.inference import Estimate, interval_of
 from runner.analysis.limits import kept, shortfall
 from runner.analysis.model import Judgement
-from runner.analysis.race import Field, Look, look
+from runner.analysis.race import Field, Look, last_level, look, racing_level
 from runner.analysis.ratios import CAPACITY, Comparison
 from runner.analysis.simplicity import simpler_words
 from runner.analysis.summary import sound_comparison
@@ -99,7 +99,8 @@ class _Race:
                 self._racing.remove(cell)
                 self._out.ruled[cell] = missed
         logs = self._logs[self._logs.index.get_level_values("block") <= block]
-        self._look = look(Field(logs), self._racing, self._keeping(block), self._settings, self._question.looks)
+        level = racing_level(self._settings, self._question.looks)
+        self._look = look(Field(logs), self._racing, self._keeping(block), level)
         if self._look is None:
             return
         for cell in self._look.beaten:
@@ -138,9 +139,15 @@ class _Race:
         others = [cell for cell in racing if cell != self._look.leader]
         if any(cell not in self._look.leads for cell in others):
             return False
-        if others and (self._look.detectable is None or self._look.detectable > PRECISION):
+        # Who is level is for the last look alone to say, and it is taken once; how much it would see can be asked.
+        last = self._last_look(racing)
+        if others and (last is None or last.detectable is None or last.detectable > PRECISION):
             return False
         return self._gain_is_known(self._look.leader)
+
+    def _last_look(self, cells: Sequence[str]) -> Look | None:
+        keeping = [cell for cell in cells if cell in self._keeping(self._last)]
+        return look(self._field, cells, keeping, last_level(self._settings))
 
     def _gain_is_known(self, cell: str) -> bool:
         if cell == self._contest.present or self._field.blocks_of(self._contest.present) == 0:
@@ -164,7 +171,10 @@ class _Race:
             if cell not in keeping or not self._field.blocks_of(cell)
         }
         eligible = [cell for cell in self._field.order(keeping) if cell not in missing]
-        last = look(self._field, eligible, eligible, self._settings, self._question.looks)
+        last = self._last_look(eligible)
+        if last is not None:
+            self._out.slower |= {cell: last.leads[cell] for cell in last.beaten}
+            eligible = [cell for cell in eligible if cell not in last.beaten]
         base = {
             "name": contest.name,
             "metric": contest.metric,

@@ -6,10 +6,12 @@ information in balanced incomplete block designs", Annals of Eugenics 10 (1940);
 takes any pattern of who ran with whom, and the chance of all settings together tells how large it is after two blocks
 already, where a pair alone would need many.
 
-A setting is dropped when the leader is ahead of it by a one-sided t test at ALPHA / (settings - 1) / looks: over the
-whole race the truly best is dropped in at most one of twenty, whichever leads (Gupta, "On Some Multiple Decision
-(Selection and Ranking) Rules", Technometrics 7 (1965), with Bonferroni's inequality over the looks). Settings need not
-be equally noisy, as the model takes them to be; so the pair's own blocks must say so too, at ALPHA alone.
+A setting is dropped when the leader is ahead of it by a one-sided t test. The levels of all tests add up to ALPHA times
+the settings but one, so the truly best is dropped in at most one search of twenty, whichever leads (Gupta, "On Some
+Multiple Decision (Selection and Ranking) Rules", Technometrics 7 (1965), with Bonferroni's inequality over the looks).
+The race spends a fifth of it: what it is to drop is far behind. The rest is for the last look, which says who is level
+with the best. Settings need not be equally noisy, as the model takes them to be; so the pair's own blocks must say so
+too, at ALPHA alone.
 """
 
 import math
@@ -30,6 +32,8 @@ LEAST_FREEDOM = 6
 Array = npt.NDArray[np.float64]
 #: While a pair has two blocks, which cannot say how noisy it is, only a lead by more than this share counts.
 COARSE_LEAD = 0.10
+#: The share of ALPHA that the race spends.
+RACING = 0.2
 _ESTIMABLE = 1e-8
 
 
@@ -122,10 +126,18 @@ class Look:
     detectable: float | None
 
 
-def look(
-    field: Field, candidates: Collection[str], may_lead: Collection[str], settings: int, looks: int
-) -> Look | None:
-    """`candidates` are still in the race, of `settings` at its start; `looks` are all that it can have.
+def racing_level(settings: int, looks: int) -> float:
+    """The level of one test while the race is on: of `settings` at its start, with at most so many looks."""
+    return ALPHA * RACING / max(1, settings - 1) / looks
+
+
+def last_level(settings: int) -> float:
+    """The level of one test of the last look."""
+    return ALPHA * (1 - RACING) / max(1, settings - 1)
+
+
+def look(field: Field, candidates: Collection[str], may_lead: Collection[str], level: float) -> Look | None:
+    """What can be said of the `candidates`, with each test at this level.
 
     None where nobody may lead: what misses a limit beats nobody.
     """
@@ -135,20 +147,19 @@ def look(
         return None
     found = {cell: field.lead(leader, cell) for cell in order if cell != leader}
     leads = {cell: lead for cell, lead in found.items() if lead is not None}
-    comparisons = max(1, settings - 1) * looks
     beaten = frozenset(
         cell
         for cell, lead in leads.items()
-        if _is_ahead(lead, comparisons) and _own_blocks_agree(field.together(leader, cell))
+        if _is_ahead(lead, level) and _own_blocks_agree(field.together(leader, cell))
     )
-    level = [lead for cell, lead in leads.items() if cell not in beaten and lead.error is not None]
-    widest = max(level, key=lambda lead: lead.error or 0.0, default=None)
-    return Look(leader, leads, beaten, None if widest is None else detectable(widest, comparisons / 2))
+    close = [lead for cell, lead in leads.items() if cell not in beaten and lead.error is not None]
+    widest = max(close, key=lambda lead: lead.error or 0.0, default=None)
+    return Look(leader, leads, beaten, None if widest is None else detectable(widest, ALPHA / (2 * level)))
 
 
-def _is_ahead(lead: Estimate, comparisons: int) -> bool:
+def _is_ahead(lead: Estimate, level: float) -> bool:
     p = p_value_above(lead)
-    return p is not None and lead.freedom >= LEAST_FREEDOM and p * comparisons <= ALPHA
+    return p is not None and lead.freedom >= LEAST_FREEDOM and p <= level
 
 
 def _own_blocks_agree(together: Sequence[float]) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
+from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.native import run_command
 from runner.provision.service import Command, Kit
@@ -65,6 +66,13 @@ def build_environment(recipe: Recipe) -> AppEnvironment:
             _install(folder, lock, python)
             built.touch()
     return AppEnvironment(recipe, folder)
+
+
+def python_version(recipe: Recipe) -> str:
+    """Of the interpreter that a recipe's environment has: `3.11.7`."""
+    code = "import platform; print(platform.python_version())"
+    command = Command([_interpreter(recipe), "-c", code], dict(os.environ))
+    return run_command(command, limit=waiting.VERSION_COMMAND, what="asking Python for its version").strip()
 
 
 def _interpreter(recipe: Recipe) -> str:

@@ -75,6 +75,16 @@ def recipe(base: str, versions: Mapping[str, str], *, system_python: bool = Fals
     return Recipe(base, tuple(sorted(versions.items())), system_python)
 
 
+def is_series(version: str) -> bool:
+    """Whether it stands for the newest release that begins so, as `5.2` does."""
+    return _SERIES.fullmatch(version) is not None
+
+
+def exactly(version: str) -> str:
+    """A version that stands for nothing but itself: `5.2.0` for the first of the series 5.2."""
+    return version + ".0" * (2 - version.count(".")) if is_series(version) else version
+
+
 def override(package: str, version: str) -> str:
     """As a requirement, `package` with its extras: one or two numbers stand for the newest release that begins so."""
-    return f"{package}=={version}.*" if _SERIES.fullmatch(version) else f"{package}=={version}"
+    return f"{package}=={version}.*" if is_series(version) else f"{package}=={version}"

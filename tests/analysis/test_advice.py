@@ -11,6 +11,7 @@ import pytest
 from runner.analysis.advice import advise, states
 from runner.analysis.advice_model import Candidate, Contest, ContestAdvice, Paste, Question
 from runner.analysis.budget import budget_of
+from runner.analysis.summary import summarise
 from runner.matrix.limits import AdviseSpec
 from runner.results.schema import ErrorKind, Verdict
 from runner.results.store import RunFolder
@@ -238,3 +239,20 @@ def test_whatever_chance_does_nothing_over_the_budget_is_recommended(tmp_path: P
     found = advise(folder, question(chosen), finished=True).contests[0]
     assert found.cell in ("a", "b")
     assert {standings(found)[name] for name in "xyz"} == {"ruled out"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_advice_is_among_what_the_whole_matrix_calls_best(tmp_path: Path, seed: int) -> None:
+    """A search leaves out what is beaten; all blocks of all cells must not know better."""
+    chosen = [model for model in models() if model.database == "pg"]
+    folder = write_run(tmp_path, chosen, blocks=8, seed=seed)
+    (best,) = (one for one in summarise(folder).answers if one.metric == "throughput_rps")
+    asked = question(chosen)
+    for block in range(2, 8):
+        (state,) = states(folder, asked)
+        for cell in {model.id for model in chosen} - {*state.racing, PRESENT}:
+            path = folder.attempt_path(cell, block + 1, 0)
+            if path.exists():
+                shutil.rmtree(path)
+    found = advise(folder, asked, finished=True).contests[0]
+    assert found.cell in {best.cell, *best.level_with}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.analysis.race import Field, left_in, look
+from runner.analysis.race import Field, last_level, left_in, look, racing_level
 
 BLOCKS = 8
 LOOKS = BLOCKS - 1
@@ -39,17 +39,19 @@ def figures(
 
 
 def race(logs: pd.DataFrame) -> list[str]:
-    """Who is left after the last block, where the beaten are out from then on."""
+    """Who is left after the last look, where the beaten are out from their block on."""
     racing = list(logs.columns)
     blocks = logs.index.get_level_values("block")
     for block in range(1, int(blocks.max()) + 1):
-        seen = look(Field(logs[blocks <= block]), racing, racing, logs.shape[1], LOOKS)
+        seen = look(Field(logs[blocks <= block]), racing, racing, racing_level(logs.shape[1], LOOKS))
         assert seen is not None
         assert seen.leader not in seen.beaten
         racing = [cell for cell in racing if cell not in seen.beaten]
         out = [cell for cell in logs.columns if cell not in racing]
         logs.loc[blocks > block, out] = np.nan
-    return racing
+    last = look(Field(logs), racing, racing, last_level(logs.shape[1]))
+    assert last is not None
+    return [cell for cell in racing if cell not in last.beaten]
 
 
 def lost(truth: Sequence[float], spread: float | Sequence[float] = SPREAD, groups: int = 1) -> float:
@@ -60,8 +62,11 @@ def lost(truth: Sequence[float], spread: float | Sequence[float] = SPREAD, group
 
 @pytest.mark.parametrize("settings", [2, 4, 16])
 def test_the_truly_best_is_seldom_dropped(settings: int) -> None:
-    """Nothing is harder than a field of equals: the one that is best by a hair must not be dropped."""
-    assert lost([0.001, *[0.0] * (settings - 1)]) <= 0.05
+    """Nothing is harder than a field of equals: the one that is best by a hair is dropped in one of twenty at most.
+
+    The bound leaves room for the chance of a hundred searches.
+    """
+    assert lost([0.001, *[0.0] * (settings - 1)]) <= 0.08
 
 
 def test_nor_is_it_where_the_best_is_the_noisiest() -> None:
@@ -76,7 +81,7 @@ def test_what_is_much_slower_is_dropped_after_two_blocks() -> None:
     truth = [0.0, -0.02, *[-0.7] * 10]
     for seed in range(20):
         logs = figures(truth, SPREAD, seed, blocks=2)
-        seen = look(Field(logs), logs.columns, logs.columns, len(truth), LOOKS)
+        seen = look(Field(logs), logs.columns, logs.columns, racing_level(len(truth), LOOKS))
         assert seen is not None
         assert {f"s{number}" for number in range(2, 12)} <= seen.beaten
         assert {"s0", "s1"}.isdisjoint(seen.beaten)
@@ -84,7 +89,7 @@ def test_what_is_much_slower_is_dropped_after_two_blocks() -> None:
 
 def test_equals_stay_level_and_what_would_have_been_seen_shrinks() -> None:
     few, many = (
-        look(Field(logs), logs.columns, logs.columns, 6, LOOKS)
+        look(Field(logs), logs.columns, logs.columns, last_level(6))
         for logs in (figures([0.0] * 6, SPREAD, 3, blocks=n) for n in (2, 8))
     )
     assert few is not None
@@ -98,7 +103,7 @@ def test_equals_stay_level_and_what_would_have_been_seen_shrinks() -> None:
 def test_two_blocks_of_two_settings_drop_nobody() -> None:
     """The pair's own spread has one degree of freedom: nothing checks what the t test takes for granted."""
     logs = figures([0.0, -2.0], 0.001, 1, blocks=2)
-    seen = look(Field(logs), logs.columns, logs.columns, 2, LOOKS)
+    seen = look(Field(logs), logs.columns, logs.columns, last_level(2))
     assert seen is not None
     assert (seen.leader, seen.beaten) == ("s0", frozenset())
 
@@ -137,17 +142,17 @@ def test_beside_each_other_in_every_block_it_is_the_mean_of_the_differences() ->
 
 def test_what_may_not_lead_beats_nobody_and_can_be_beaten() -> None:
     logs = figures([0.5, 0.0, -0.5, -0.5, -0.5, -0.5], SPREAD, 2)
-    seen = look(Field(logs), logs.columns, ["s1", "s2"], 6, LOOKS)
+    seen = look(Field(logs), logs.columns, ["s1", "s2"], last_level(6))
     assert seen is not None
     assert seen.leader == "s1"
     assert "s0" not in seen.beaten
     assert "s5" in seen.beaten
-    assert look(Field(logs), logs.columns, [], 6, LOOKS) is None
+    assert look(Field(logs), logs.columns, [], last_level(6)) is None
 
 
 def test_an_empty_field_has_no_look() -> None:
     empty = pd.DataFrame(index=pd.MultiIndex.from_arrays([[], []], names=["block", "group"]))
-    assert look(Field(empty), ["a"], ["a"], 1, LOOKS) is None
+    assert look(Field(empty), ["a"], ["a"], last_level(1)) is None
     assert Field(empty).blocks_of("a") == 0
 
 
@@ -162,3 +167,9 @@ def test_the_first_are_left_and_who_always_stays(order: list[str], most: int, da
     assert set(left) >= always
     assert len(left) == min(len(order), max(most, 2, len(always)))
     assert left == [cell for cell in order if cell in left]
+
+
+@given(settings=st.integers(2, 200), looks=st.integers(1, 30))
+def test_all_tests_together_spend_no_more_than_one_in_twenty(settings: int, looks: int) -> None:
+    spent = (settings - 1) * (looks * racing_level(settings, looks) + last_level(settings))
+    assert spent == pytest.approx(0.05)
