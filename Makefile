@@ -25,6 +25,10 @@ help: ## this list
 bench: setup ## measure the matrix, print the comparison, write the HTML report
 	@$(BIN)/connbench run $(bench_flags)
 
+.PHONY: advise
+advise: setup ## search the matrix for the settings to use, about 15 minutes (docs/advise.md)
+	@$(BIN)/connbench advise $(if $(MATRIX),-m '$(MATRIX)') $(ARGS)
+
 .PHONY: claims
 claims: setup ## try the documented claims, about 20 minutes; ONLY=3 tries one
 	@$(BIN)/connbench claims --wait $(if $(ONLY),--only '$(ONLY)') $(ARGS)
@@ -115,7 +119,7 @@ lock-check: ## say whether requirements/ is what pyproject.toml asks for
 
 # --- Settings
 ## QUICK=1           bench: every cell, but one block and short windows
-## MATRIX=FILE       bench: another matrix than matrix.yaml
+## MATRIX=FILE       bench, advise: another matrix than matrix.yaml
 ## BLOCKS=N          bench: how often each cell is measured
 ## ONLY=GLOB         bench: only the cells whose id matches; claims: the claim's number
 ## PROVIDER=NAME     bench: where it runs (auto, native)
@@ -123,6 +127,6 @@ lock-check: ## say whether requirements/ is what pyproject.toml asks for
 ## KILLS=N           kills: how often (50)
 ## HOURS=N           soak: how long at least, beside its 500 attempts
 ## UPGRADE=1         lock: take the newest versions
-## ARGS="…"          bench, test, test-fast, benchmarks: anything else, handed on as it is
+## ARGS="…"          bench, advise, test, test-fast, benchmarks: anything else, handed on as it is
 ## SETUP=no          all: look for nothing and install nothing
 ## PYTHON=NAME       all: the interpreter for .venv, by name or path

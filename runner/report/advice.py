@@ -54,7 +54,7 @@ def print_advice(advice: Advice, console: Console) -> None:
     for contest in advice.contests:
         console.print(Text(f"\n{headline(contest)}", _STYLES[contest.verdict]))
         for line in sentences(contest):
-            console.print(Text(f"  {line}"))
+            console.print(Padding(Text(line), (0, 0, 0, 2)))
         for title, text in pastes(contest):
             console.print(Text(f"\n# {title}", "dim"))
             # Nothing is wrapped that is to be pasted.
