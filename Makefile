@@ -45,6 +45,10 @@ doctor: ## say what this machine has and lacks; installs nothing
 setup: ## install what bench needs: system packages, uv, .venv
 	@scripts/setup
 
+.PHONY: scheduler
+scheduler: ## install what a run over several machines needs too (docs/scaling.md)
+	@scripts/setup --scheduler
+
 .PHONY: clean
 clean: ## delete the environments and caches; the results stay
 	rm -rf .venv .connbench .mypy_cache .pytest_cache .ruff_cache .hypothesis

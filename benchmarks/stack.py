@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.attempt import Attempt, Stage
-from runner.bench import Options, run_record
+from runner.bench import Options, run_record, this_machine
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.plan import make_plan
@@ -44,7 +44,7 @@ def warm_stacks(
     environments = {environment.recipe: environment}
     with ExitStack() as closing:
         out = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="connbench-benchmark-")))
-        folder = RunFolder.create(out, run_record(options, matrix, expansion, plan, environments))
+        folder = RunFolder.create(out, run_record(options, matrix, expansion, plan, this_machine(plan, environments)))
         provider = NativeProvider()
         closing.callback(provider.close)
         rate = plan.sampling.database

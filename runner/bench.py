@@ -1,12 +1,14 @@
 """`connbench run` from the matrix file to the exit code, as a list of steps with plain data between them."""
 
 import hashlib
+import importlib
 import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +16,7 @@ from rich.console import Console
 from runner import doctor
 from runner.analysis.adaptive import is_tight
 from runner.analysis.summary import Summary, write_summary
-from runner.errors import UsageError
+from runner.errors import EnvironmentUnfit, UsageError
 from runner.host import describe_host, describe_versions
 from runner.matrix.cells import Cell
 from runner.matrix.expansion import MOST_CELLS, Expansion, expand
@@ -26,7 +28,7 @@ from runner.progress import reporter
 from runner.provision.native import NativeProvider
 from runner.report.html import write_report
 from runner.report.tables import print_tables
-from runner.results.schema import CellRecord, RunEnd, RunRecord, SkippedRecord
+from runner.results.schema import CellRecord, HostRecord, RunEnd, RunRecord, SkippedRecord
 from runner.results.store import RunFolder, now_utc
 from runner.run import Run
 from runner.stacks.app import load_app
@@ -54,12 +56,31 @@ class Options:
     wait: bool = False
     #: None: however many.
     most_cells: int | None = MOST_CELLS
+    #: The Dask scheduler whose workers measure, instead of this machine.
+    scheduler: str | None = None
     command: str = "connbench run"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run's figures belong to."""
+
+    host: HostRecord
+    versions: Mapping[str, str]
+
+
+def this_machine(plan: Plan, environments: Mapping[Recipe, AppEnvironment]) -> Machine:
+    """The machine that this process runs on, with all that the plan uses."""
+    engines = {cell.database.engine for cell in plan.cells.values()}
+    return Machine(describe_host(), describe_versions(environments, engines))
 
 
 def bench(options: Options, results: Console, messages: Console) -> int:
     """Runs the matrix, prints the tables, writes the report; returns the exit code of the design."""
-    folder, end = measure(options, messages)
+    if options.scheduler is None:
+        folder, end = measure(options, messages)
+    else:
+        folder, end = spreading().measure(options, options.scheduler, messages)
     return conclude(folder, end, results)
 
 
@@ -75,7 +96,8 @@ def measure(options: Options, messages: Console) -> tuple[RunFolder, RunEnd]:
     apps = dict.fromkeys(plan.cells, load_app(matrix.app))
     environments = build_environments(plan.cells, messages)
     with own_turn(wait=options.wait, say=partial(messages.print, highlight=False, soft_wrap=True)):
-        folder = RunFolder.create(options.out, run_record(options, matrix, expansion, plan, environments))
+        record = run_record(options, matrix, expansion, plan, this_machine(plan, environments))
+        folder = RunFolder.create(options.out, record)
         folder.write_plan(plan.rows())
         messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False, soft_wrap=True)
         with reporter(messages, plan.planned_seconds) as progress:
@@ -83,6 +105,14 @@ def measure(options: Options, messages: Console) -> tuple[RunFolder, RunEnd]:
                 stop_rule(plan, folder)
             )
     return folder, end
+
+
+def spreading() -> ModuleType:
+    """What a run over several hosts takes; Dask is no part of the base install."""
+    try:
+        return importlib.import_module("runner.spread.running")
+    except ModuleNotFoundError as error:
+        raise EnvironmentUnfit(f"--scheduler needs Dask ({error.name} is missing): make scheduler") from error
 
 
 def require_programs(plan: Plan) -> None:
@@ -132,7 +162,7 @@ def run_record(
     matrix: MatrixFile,
     expansion: Expansion,
     plan: Plan,
-    environments: Mapping[Recipe, AppEnvironment],
+    machine: Machine,
 ) -> RunRecord:
     """What is known before anything is started."""
     resolved = matrix.model_dump(mode="json")
@@ -152,8 +182,8 @@ def run_record(
         cells=[_cell_record(cell) for cell in plan.cells.values()],
         skipped=[SkippedRecord(id=cell.id, axes=cell.axes, reason=cell.reason) for cell in expansion.skipped],
         provider=PROVIDERS[options.provider].kind,
-        host=describe_host(),
-        versions=describe_versions(environments, {cell.database.engine for cell in plan.cells.values()}),
+        host=machine.host,
+        versions=machine.versions,
     )
 
 

@@ -40,7 +40,7 @@ from runner.report.tables import print_tables, table_text
 from runner.report.wording import counted
 from runner.results.merge import merge as merge_shards
 from runner.results.store import open_run
-from runner.resume import finish
+from runner.resume import finish, finish_spread
 
 app = typer.Typer(
     name="connbench",
@@ -73,6 +73,9 @@ ProviderOption = Annotated[Provider, typer.Option(help="Where it runs.")]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Repeats a run's order and traffic.")]
 OutOption = Annotated[Path, typer.Option(help="Where run folders go.")]
 YesOption = Annotated[bool, typer.Option("--yes", help=f"Although there are more than {MOST_CELLS:,} cells.")]
+SchedulerOption = Annotated[
+    str | None, typer.Option(metavar="tcp://HOST:PORT", help="A Dask scheduler: its workers measure, a block on each.")
+]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another run measures on this machine.")]
 
 
@@ -106,6 +109,7 @@ def run(
     wait: WaitOption = False,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="One of N parts of the run, such as 2/4.")] = None,
     yes: YesOption = False,
+    scheduler: SchedulerOption = None,
 ) -> None:
     """Measure every cell, print the comparison, write the HTML report."""
     options = Options(
@@ -119,6 +123,7 @@ def run(
         seed=seed,
         wait=wait,
         most_cells=None if yes else MOST_CELLS,
+        scheduler=scheduler,
         command=" ".join(["connbench", *sys.argv[1:]]),
     )
     raise typer.Exit(bench(options, results, messages))
@@ -130,10 +135,13 @@ def resume(
     force: Annotated[bool, typer.Option("--force", help="Although matrix, versions or host changed.")] = False,
     wait: WaitOption = False,
     yes: YesOption = False,
+    scheduler: SchedulerOption = None,
 ) -> None:
     """Finish a run that was interrupted, killed or cut off: whatever groups of cells are missing, nothing else."""
-    most_cells = None if yes else MOST_CELLS
-    raise typer.Exit(finish(run, force=force, wait=wait, results=results, messages=messages, most_cells=most_cells))
+    most = None if yes else MOST_CELLS
+    if scheduler is not None:
+        raise typer.Exit(finish_spread(run, scheduler, results=results, messages=messages, most_cells=most))
+    raise typer.Exit(finish(run, force=force, wait=wait, results=results, messages=messages, most_cells=most))
 
 
 @app.command()

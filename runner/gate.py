@@ -16,7 +16,7 @@ from rich.console import Console
 from runner.analysis.gate import BASE, CANDIDATE, LAST_LOOK, MOST_CONFIRMING, GateResult, judge_gate
 from runner.analysis.summary import write_summary
 from runner.apps import AppSource, find_app, take_app
-from runner.bench import PROVIDERS, Options, build_environments, require_programs, run_record
+from runner.bench import PROVIDERS, Options, build_environments, require_programs, run_record, this_machine
 from runner.errors import UsageError
 from runner.matrix.cells import Cell
 from runner.matrix.expansion import Expansion
@@ -97,7 +97,7 @@ def measure_gate(options: GateOptions, messages: Console) -> Measured:
         apps = _take_apps(sides, stack)
         stack.enter_context(own_turn(wait=options.run.wait, say=say))
         expansion = Expansion(tuple(plan.cells.values()), ())
-        record = run_record(options.run, matrix, expansion, plan, environments)
+        record = run_record(options.run, matrix, expansion, plan, this_machine(plan, environments))
         folder = RunFolder.create(options.run.out, record)
         folder.write_plan(plan.rows())
         say(f"base against candidate, at most {plan.blocks} blocks, results in {folder.path}")

@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from runner.stacks.versions import Recipe
 
 # The runner's own packages that bear on figures.
 OWN_PACKAGES = ("connbench", "locust", "gevent", "geventhttpclient", "psycopg", "mysqlclient", "pandas", "numpy")
+
+
+# What tells this host from its twin where both have one machine id: cloned images, containers.
+NAME_VARIABLE = "CONNBENCH_HOST"
 
 
 def describe_host() -> HostRecord:
@@ -32,6 +37,12 @@ def describe_host() -> HostRecord:
         cores=cores,
         memory_bytes=memory,
     )
+
+
+@cache
+def own_fingerprint() -> str:
+    """The fingerprint of the machine that this process runs on."""
+    return describe_host().fingerprint
 
 
 def describe_versions(environments: Mapping[Recipe, AppEnvironment], engines: Iterable[str] = ()) -> dict[str, str]:
@@ -54,6 +65,8 @@ def _cpu_model() -> str:
 
 
 def _machine_id() -> str:
+    if given := os.environ.get(NAME_VARIABLE):
+        return given
     path = Path("/etc/machine-id")
     return path.read_text().strip() if path.exists() else platform.node()
 

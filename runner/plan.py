@@ -146,11 +146,13 @@ def make_plan(
     quick: bool = False,
     blocks: int | None = None,
     shard: Shard | None = None,
+    block: int | None = None,
 ) -> Plan:
     """The same plan for the same arguments, on every machine.
 
     `only` is a glob over cell ids. Raises UsageError where it matches none, or nothing in the matrix can run. With
-    `shard` it is that part of the same plan: whole groups, in the order that they have in the whole.
+    `shard` it is that part of the same plan: whole groups, in the order that they have in the whole. With `block` it
+    has the groups of that one alone.
     """
     chosen = _chosen(expansion, matrix, only)
     cells = {cell.id: _quickened(cell) if quick else cell for cell in chosen}
@@ -159,9 +161,8 @@ def make_plan(
     names = {group.name for group in own}
     adaptive = matrix.blocks if isinstance(matrix.blocks, BlockRange) and not (blocks or quick) else None
     count = blocks or (1 if quick else _most(matrix.blocks))
-    planned = tuple(
-        group for number in range(1, count + 1) for group in _block(number, groups, seed) if group.name in names
-    )
+    numbers = range(1, count + 1) if block is None else [block]
+    planned = tuple(group for number in numbers for group in _block(number, groups, seed) if group.name in names)
     kept = {cell.id for group in own for cell in group.cells}
     cells = {name: cell for name, cell in cells.items() if name in kept}
     return Plan(seed, quick, count, cells, matrix.sampling, planned, adaptive)

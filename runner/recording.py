@@ -6,6 +6,7 @@ import pandas as pd
 
 from runner import figures, flags
 from runner.evidence import Aftermath, Evidence
+from runner.host import own_fingerprint
 from runner.recovery import recoveries
 from runner.results.schema import (
     Agreement,
@@ -33,6 +34,7 @@ def basic_record(evidence: Evidence, verdict: Verdict) -> AttemptRecord:
         group=evidence.group,
         verdict=verdict,
         started_at=evidence.started_at,
+        measured_on=own_fingerprint(),
         clock_zero=evidence.clock_zero,
         phases=evidence.phases,
         server_command=evidence.server_command,

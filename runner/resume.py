@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from runner.bench import PROVIDERS, build_environments, conclude, matrix_hash, require_programs, stop_rule
+from runner.bench import PROVIDERS, build_environments, conclude, matrix_hash, require_programs, spreading, stop_rule
 from runner.errors import ConnbenchError, UsageError
 from runner.host import describe_host, describe_versions
 from runner.matrix.expansion import MOST_CELLS, expand
@@ -48,6 +48,10 @@ def finish(
     """
     say = partial(messages.print, markup=False, highlight=False, soft_wrap=True)
     folder = open_run(path)
+    if folder.run().hosts:
+        raise UsageError(
+            f"{path}: its blocks were spread over several hosts: resume it with --scheduler tcp://HOST:PORT"
+        )
     with own_turn(wait=wait, say=say):
         record = folder.run()
         plan = plan_of(folder, record, most_cells)
@@ -75,6 +79,28 @@ def finish(
             end = Run(rest, apps, environments, folder, progress, _provider(record)).execute(enough)
         end = _together(before, end)
         write_json(folder.path / "end.json", end)
+    return conclude(folder, end, results)
+
+
+def finish_spread(path: Path, scheduler: str, *, results: Console, messages: Console, most_cells: int | None) -> int:
+    """The same for a run whose blocks were spread over hosts; the hosts have to be what they were.
+
+    What a block lacks is no part of it: it is measured anew as a whole, on one host.
+    """
+    folder = open_run(path)
+    record = folder.run()
+    if not record.hosts:
+        raise UsageError(f"{path}: it was measured on one host and goes on there: connbench resume {path}")
+    plan = plan_of(folder, record, most_cells)
+    for line in repair.mend(folder, plan.groups):
+        folder.event("mended", what=line)
+        messages.print(line, markup=False, highlight=False, soft_wrap=True)
+    before = folder.end()
+    now = spreading().finish(folder, record, plan, scheduler, messages)
+    if now is None:
+        return conclude(folder, _completed(folder), results)
+    end = _together(before, now)
+    write_json(folder.path / "end.json", end)
     return conclude(folder, end, results)
 
 

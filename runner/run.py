@@ -13,6 +13,7 @@ from runner.attempt import Stage
 from runner.breaker import Breaker
 from runner.errors import ConnbenchError, ResultsUnwritable
 from runner.group import run_group
+from runner.host import own_fingerprint
 from runner.interrupts import terminate_like_interrupt
 from runner.matrix.cells import Cell
 from runner.plan import Plan, PlannedGroup
@@ -234,6 +235,7 @@ class Run:
                 group=group.name,
                 verdict=Verdict(status="failed", reason=str(error)),
                 started_at=now_utc(),
+                measured_on=own_fingerprint(),
                 clock_zero=time.monotonic(),
             )
             partial = self._folder.begin_attempt(planned.cell, planned.block, planned.attempt)

@@ -180,7 +180,7 @@ def _estimate(
 
 def _logs(frame: Comparison, cell: CellSummary, metric: str, ratios: bool) -> "pd.Series[float]":
     if ratios:
-        return frame.log_ratios(cell.id, cell.reference or cell.id, metric)
+        return frame.independent(cell.id, cell.reference or cell.id, metric)
     return frame.block_logs(cell.id, metric)
 
 

@@ -17,7 +17,7 @@ TIMES = tuple(Waterfall.model_fields)
 #: Every figure of an attempt that is a number: what an expectation can bound, and the slots.
 
 _IDENTITY = ("cell", "block", "attempt", "group", "status", "reason")
-_WINDOW = ("cell", "block", "round", "position", "seconds", "requests", "successes", "driven_requests")
+_WINDOW = ("cell", "block", "host", "round", "position", "seconds", "requests", "successes", "driven_requests")
 
 
 def latest_of_each_block(attempts: Sequence[AttemptRecord]) -> list[AttemptRecord]:
@@ -101,14 +101,15 @@ def _at(values: Mapping[str, Any], path: Sequence[str]) -> float | None:
 def windows_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
     """One row a window of each attempt.
 
-    Columns: cell, block, round, position, seconds, requests (answered), successes (answered well),
-    driven_requests (lead-in included), p50 … max (milliseconds), service_p95 (the
-    open model's), cpu_app … (seconds, lead-in included).
+    Columns: cell, block, host (its fingerprint), round, position, seconds, requests (answered), successes
+    (answered well), driven_requests (lead-in included), p50 … max (milliseconds), service_p95 (the open model's),
+    cpu_app … (seconds, lead-in included).
     """
     rows: list[Mapping[str, Any]] = [
         {
             "cell": record.cell,
             "block": record.block,
+            "host": record.measured_on,
             "round": window.round,
             "position": window.position,
             "seconds": window.seconds,
@@ -127,15 +128,21 @@ def windows_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
 
 
 def capacities_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
-    """One row an attempt whose rate was searched: cell, block, held, failed (requests a second; NaN: there is none)."""
+    """One row an attempt whose rate was searched: cell, block, host, held, failed.
+
+    Requests a second; NaN: there is none.
+    """
     rows = [
         {
             "cell": record.cell,
             "block": record.block,
+            "host": record.measured_on,
             "held": record.capacity.held_rps,
             "failed": record.capacity.failed_rps,
         }
         for record in attempts
         if record.capacity is not None
     ]
-    return pd.DataFrame(rows, columns=["cell", "block", "held", "failed"]).astype({"held": float, "failed": float})
+    return pd.DataFrame(rows, columns=["cell", "block", "host", "held", "failed"]).astype(
+        {"held": float, "failed": float}
+    )

@@ -69,6 +69,8 @@ class Comparison:
             self._logs[CAPACITY] = _Logs(pd.DataFrame(np.log(held)))
         #: Cells whose capacity is only known to be at least something: no ratio can be had of them.
         self._unbounded = _unbounded(capacities)
+        #: By cell: the host of each block. Nothing where there was but one.
+        self._hosts = _hosts_of_blocks(windows, capacities)
         silent = windows[windows["successes"] <= 0]
         #: Cells that answered nothing well in some window: no ratio can be had of them.
         self._silent = {
@@ -82,12 +84,29 @@ class Comparison:
         return tuple(self._logs)
 
     def log_ratios(self, cell: str, reference: str, metric: str) -> "pd.Series[float]":
-        """One log-ratio for each block in which both ran, from the rounds that both have."""
+        """One log-ratio for each block in which both ran, on one host, from the rounds that both have."""
         logs = self._logs.get(metric)
         if logs is None or (own := logs.of(cell)) is None or (other := logs.of(reference)) is None:
             return _NOTHING
         with np.errstate(invalid="ignore"):  # neither did anything that could be measured
-            return logs.by_block(own - other)
+            ratios = logs.by_block(own - other)
+        if not self._hosts:
+            return ratios
+        return ratios[self._hosts[cell].loc[ratios.index] == self._hosts[reference].loc[ratios.index]]
+
+    def independent(self, cell: str, reference: str, metric: str) -> "pd.Series[float]":
+        """The log-ratios that know nothing of each other: one a host where there were several, else one a block.
+
+        Blocks of one host share what is the host's own, so they are no more of a sample of hosts than their mean is
+        (the host as a random effect). Over the means of hosts the t interval holds whatever the hosts' variance: for
+        as many blocks on each it is exactly the F test of the one-way random-effects model (Scheffé, "The Analysis
+        of Variance" (1959), section 7.2), and with unequal numbers it errs little.
+        """
+        ratios = self.log_ratios(cell, reference, metric)
+        if not self._hosts or ratios.empty:
+            return ratios
+        hosts = self._hosts[cell].loc[ratios.index]
+        return ratios if hosts.nunique() == 1 else ratios.groupby(hosts.to_numpy()).mean()
 
     def block_logs(self, cell: str, metric: str) -> "pd.Series[float]":
         """The metric's logarithm, one for each block: the mean over its rounds."""
@@ -108,7 +127,7 @@ class Comparison:
 
     def estimate(self, cell: str, reference: str, metric: str) -> Estimate | str:
         """The mean log-ratio with what is needed to judge it, or the reason why there is none."""
-        logs = self.log_ratios(cell, reference, metric)
+        logs = self.independent(cell, reference, metric)
         return self.obstacle((cell, reference), logs, metric) or paired(logs.to_list())
 
     def family(self, pairs: Sequence[tuple[str, str]], metric: str) -> list[Ratio]:
@@ -126,7 +145,7 @@ class Comparison:
         ]
 
     def _sign_flip(self, cell: str, reference: str, metric: str) -> float | None:
-        return sign_flip(self.log_ratios(cell, reference, metric).to_list())
+        return sign_flip(self.independent(cell, reference, metric).to_list())
 
     def with_references(self, cells: Iterable[CellRecord]) -> list[Ratio]:
         """Every cell that has a reference other than itself, in every metric: each metric is one family."""
@@ -135,6 +154,14 @@ class Comparison:
         ]
         families = [self.family(pairs, metric) for metric in self.metrics]
         return [ratio for of_cell in zip(*families, strict=True) for ratio in of_cell]
+
+
+def _hosts_of_blocks(windows: pd.DataFrame, capacities: pd.DataFrame | None) -> "dict[str, pd.Series[str]]":
+    parts = [frame[["block", "cell", "host"]] for frame in (windows, capacities) if frame is not None]
+    attempts = pd.concat(parts).drop_duplicates(["block", "cell"])
+    if attempts["host"].nunique() <= 1:
+        return {}
+    return {str(cell): of_cell.set_index("block")["host"] for cell, of_cell in attempts.groupby("cell")}
 
 
 def _unbounded(capacities: pd.DataFrame | None) -> frozenset[str]:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from runner.errors import UsageError
@@ -23,7 +24,7 @@ def merge(shards: Sequence[RunFolder], out: Path, command: str) -> RunFolder:
     _refuse_incomplete(records)
     databases = _databases(shards, ends)
     cells = _in_order([cell for record in records for cell in record.cells], records)
-    host = _host([record.host for record in records])
+    host = common_host([record.host for record in records])
     first = min(records, key=lambda record: record.started_at)
     merged = RunFolder.create(
         out, first.model_copy(update={"cells": cells, "host": host, "shard": "", "command": command})
@@ -35,16 +36,23 @@ def merge(shards: Sequence[RunFolder], out: Path, command: str) -> RunFolder:
     rows = [row for folder in shards for row in folder.planned()]
     merged.write_plan(sorted(rows, key=lambda row: row["block"]))
     _write_events(shards, merged)
-    spent = {name: sum(end.time_spent.get(name, 0.0) for end in ends) for end in ends for name in end.time_spent}
     end = RunEnd(
         status="finished",
         finished_at=max(end.finished_at for end in ends),
         wall_seconds=sum(end.wall_seconds or 0.0 for end in ends),
         databases=databases,
-        time_spent=spent,
+        time_spent=time_spent(ends),
     )
     write_json(merged.path / "end.json", end)
     return merged
+
+
+def time_spent(ends: Iterable[RunEnd]) -> dict[str, float]:
+    """Seconds of all parts together, by what they went to."""
+    spent: Counter[str] = Counter()
+    for end in ends:
+        spent.update(end.time_spent)
+    return dict(spent)
 
 
 def _end_of(folder: RunFolder) -> RunEnd:
@@ -118,7 +126,7 @@ def _in_order(cells: Sequence[CellRecord], records: Sequence[RunRecord]) -> list
     return sorted(cells, key=place)
 
 
-def _host(hosts: Sequence[HostRecord]) -> HostRecord:
+def common_host(hosts: Sequence[HostRecord]) -> HostRecord:
     """The one host, or what several have in common; their joint fingerprint is no single host's."""
     several = {host.fingerprint: host for host in hosts}
     if len(several) == 1:

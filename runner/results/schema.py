@@ -263,6 +263,8 @@ class AttemptRecord(Strict):
     cut_off: bool = False
     flags: Sequence[Flag] = ()
     started_at: str
+    #: The fingerprint of the host that it ran on; empty in records of older versions.
+    measured_on: str = ""
     #: The monotonic clock's reading at offset 0: ties the files of one host together.
     clock_zero: float
     phases: Sequence[Phase] = ()
@@ -370,7 +372,9 @@ class RunRecord(Strict):
     cells: Sequence[CellRecord]
     skipped: Sequence[SkippedRecord]
     provider: str
+    #: The one host, or what the `hosts` have in common that the blocks were spread over (`--scheduler`).
     host: HostRecord
+    hosts: Sequence[HostRecord] = ()
     #: Program or package to version, the runner's own and each app environment's (`psycopg3/django`).
     versions: Mapping[str, str]
 

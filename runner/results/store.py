@@ -95,6 +95,18 @@ class RunFolder:
             _to_disk(final.parent)
         return final
 
+    def adopt(self, whole: Path, record: AttemptRecord) -> Path:
+        """Takes in a finished attempt that was written elsewhere on this disk, whole."""
+        final = self.attempt_path(record.cell, record.block, record.attempt)
+        with writing(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            for path in whole.iterdir():
+                if path.is_file():
+                    _to_disk(path)
+            whole.rename(final)
+            _to_disk(final.parent)
+        return final
+
     def planned(self) -> list[Mapping[str, Any]]:
         """The rows of plan.jsonl; none where the run was killed before it was written."""
         path = self.path / "plan.jsonl"

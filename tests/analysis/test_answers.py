@@ -17,7 +17,7 @@ def answer_of(rates: np.ndarray) -> Answer:
     """The throughput's answer of one run; `rates` by cell and block, one window each."""
     cell, block = (axis.ravel() for axis in np.indices(rates.shape))
     frame = pd.DataFrame({"cell": [f"c{n}" for n in cell], "block": block, "successes": rates.ravel()})
-    frame = frame.assign(round=0, seconds=1.0, driven_requests=100, p50=10.0, p95=20.0, cpu_app=1.0)
+    frame = frame.assign(host="one", round=0, seconds=1.0, driven_requests=100, p50=10.0, p95=20.0, cpu_app=1.0)
     medians = [float(np.median(of_cell)) for of_cell in rates]
     cells = [
         CellSummary(

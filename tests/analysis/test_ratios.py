@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from runner.analysis.frames import windows_frame
+from runner.analysis.inference import Estimate, p_value, paired
 from runner.analysis.model import Ratio
 from runner.analysis.ratios import RATIO_METRICS, Comparison
 from runner.results.schema import CellRecord
@@ -17,7 +18,7 @@ CPU = "resources.app.cpu_seconds_per_request"
 def windows(rows: list[dict[str, float | str]]) -> pd.DataFrame:
     """Rows with what matters to the test; the rest is filled in."""
     whole = {"position": 0, "seconds": 1.0, "driven_requests": 100, "p50": 10.0, "p95": 20.0, "cpu_app": 1.0}
-    made = [{**whole, "requests": row["successes"], **row} for row in rows]
+    made = [{"host": "one", **whole, "requests": row["successes"], **row} for row in rows]
     return pd.DataFrame(made, columns=windows_frame([]).columns)
 
 
@@ -26,7 +27,7 @@ def ratio(table: pd.DataFrame, cell: str, reference: str, metric: str) -> Ratio:
     return found
 
 
-def row(cell: str, block: int, number: int, successes: int, **more: float) -> dict[str, float | str]:
+def row(cell: str, block: int, number: int, successes: int, **more: float | str) -> dict[str, float | str]:
     return {"cell": cell, "block": block, "round": number, "successes": successes, **more}
 
 
@@ -129,7 +130,7 @@ def simulate(seed: int, pairs: int, blocks: int, effect: float) -> pd.DataFrame:
             )
         )
     frame = pd.concat(frames, ignore_index=True)
-    return frame.assign(position=0, seconds=1.0, driven_requests=100, p50=10.0, p95=20.0, cpu_app=1.0)
+    return frame.assign(host="one", position=0, seconds=1.0, driven_requests=100, p50=10.0, p95=20.0, cpu_app=1.0)
 
 
 def cells(pairs: int) -> list[CellRecord]:
@@ -169,3 +170,46 @@ def test_the_sign_flips_are_there_from_six_blocks_on() -> None:
     for blocks, expected in ((5, None), (6, 2 / 2**6)):
         found = ratio(simulate(1, pairs=1, blocks=blocks, effect=0.5), "a0", "r0", "throughput_rps")
         assert found.sign_flip_p == (None if expected is None else pytest.approx(expected))
+
+
+def on_hosts(seed: int, pairs: int, blocks: tuple[int, ...]) -> pd.DataFrame:
+    """Pairs that do not differ, `blocks` of them on each host; each host favours one or the other a little."""
+    random = np.random.default_rng(seed)
+    hosts = np.repeat(np.arange(len(blocks)), blocks)
+    favour = random.normal(0, 0.03, (pairs, len(blocks)))[:, hosts]
+    frames = []
+    for name, shift in (("a", favour), ("r", 0 * favour)):
+        rates = np.exp(6 + shift + random.normal(0, 0.02, favour.shape))
+        pair, block = (axis.ravel() for axis in np.indices(favour.shape))
+        cell = [f"{name}{n}" for n in pair]
+        frames.append(pd.DataFrame({"cell": cell, "block": block, "successes": rates.ravel()}))
+    frame = pd.concat(frames, ignore_index=True)
+    frame["host"] = [f"h{hosts[block]}" for block in frame["block"]]
+    return frame.assign(round=0, position=0, seconds=1.0, driven_requests=100, p50=10.0, p95=20.0, cpu_app=1.0)
+
+
+@pytest.mark.parametrize("blocks", [(3, 3, 3, 3), (5, 2, 4, 1)])
+def test_hosts_that_favour_one_cell_make_no_false_winner(blocks: tuple[int, ...]) -> None:
+    """Blocks of one host are no independent witnesses: taken as such they cry wolf three times as often."""
+    comparison = Comparison(on_hosts(31, pairs=500, blocks=blocks))
+    pairs = [(f"a{n}", f"r{n}") for n in range(500)]
+    estimates = [comparison.estimate(*pair, "throughput_rps") for pair in pairs]
+    found = [one for one in estimates if isinstance(one, Estimate)]
+    naive = [paired(comparison.log_ratios(*pair, "throughput_rps").to_list()) for pair in pairs]
+    alarms, naively = (np.mean([(p_value(one) or 0) < 0.05 for one in every]) for every in (found, naive))
+    assert {one.n for one in found} == {4}
+    assert alarms <= 0.065
+    assert naively >= 0.15
+
+
+def test_a_block_whose_cells_ran_on_two_hosts_has_no_ratio() -> None:
+    rows = [row(name, block, 0, 100, host=f"h{block}") for name in ("a", "r") for block in (0, 1)]
+    rows += [row("a", 2, 0, 100, host="h0"), row("r", 2, 0, 50, host="h1")]
+    comparison = Comparison(windows(rows))
+    assert list(comparison.log_ratios("a", "r", "throughput_rps").index) == [0, 1]
+
+
+def test_one_host_is_judged_by_its_blocks() -> None:
+    rows = [row(name, block, 0, 100 + block) for name in ("a", "r") for block in range(4)]
+    comparison = Comparison(windows(rows))
+    assert len(comparison.independent("a", "r", "throughput_rps")) == 4
