@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from runner.bench import Options, build_environments, require_programs, run_record
+from runner.bench import Options, build_environments, require_programs, run_record, this_machine
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.plan import make_plan
@@ -71,7 +71,7 @@ def measure(
     readings: list[Reading] = []
     with tempfile.TemporaryDirectory(prefix="connbench-benchmark-") as out, own_turn(wait=True, say=messages.print):
         options = Options(matrix=MATRIX, out=Path(out), command="python -m benchmarks soak")
-        folder = RunFolder.create(Path(out), run_record(options, matrix, expansion, plan, environments))
+        folder = RunFolder.create(Path(out), run_record(options, matrix, expansion, plan, this_machine(plan, environments)))
         begun = time.monotonic()
 
         def enough(block: int) -> bool:

@@ -17,7 +17,7 @@ from runner.analysis.advice import State, advise, states
 from runner.analysis.advice_model import Advice, Question
 from runner.analysis.race import left_in
 from runner.analysis.summary import write_summary
-from runner.bench import PROVIDERS, Options, build_environments, require_programs, run_record
+from runner.bench import PROVIDERS, Options, build_environments, require_programs, run_record, this_machine
 from runner.contest import Search, make_search
 from runner.errors import UsageError
 from runner.matrix.limits import AdviseSpec
@@ -80,7 +80,7 @@ def run_advise(options: AdviseOptions, results: Console, messages: Console) -> i
     environments = build_environments(plan.cells, messages)
     with own_turn(wait=options.run.wait, say=say):
         folder = RunFolder.create(
-            options.run.out, run_record(options.run, matrix, search.expansion, plan, environments)
+            options.run.out, run_record(options.run, matrix, search.expansion, plan, this_machine(plan, environments))
         )
         folder.write_plan(plan.rows())
         write_json(folder.path / QUESTION, search.question)

@@ -28,6 +28,7 @@ BLOCKS, HOSTS = 6, 4
 # Four runs at a time on two cores, and what else this machine does.
 LIMIT = 400
 BIN = Path(sys.executable).parent
+PAGE = (ROOT / "docs" / "scaling.md").read_text("utf-8")
 
 
 class Cluster:
@@ -39,17 +40,22 @@ class Cluster:
             self.address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
         self.folder = folder
         self.started: list[subprocess.Popen[bytes]] = []
-        self._start("scheduler", "--host", self.address, "--no-dashboard", "--no-show")
+        self._start(*self.documented("dask scheduler"), "--no-dashboard", "--no-show")
 
     def worker(self, name: str) -> "tuple[subprocess.Popen[bytes], Path]":
         """A host of its own, as far as connbench can see."""
         own = self.folder / name
         own.mkdir(mode=0o1777)
         own.chmod(0o1777)
-        arguments = [self.address, "--name", name, "--nthreads", "1", "--resources", "connbench=1"]
         env = {"CONNBENCH_HOST": name, "CONNBENCH_STATE": str(own / "state"), "TMPDIR": str(own)}
-        more = ["--no-nanny", "--no-dashboard", "--local-directory", str(own)]
-        return self._start("worker", *arguments, *more, env=env), own
+        more = ["--name", name, "--no-nanny", "--no-dashboard", "--local-directory", str(own)]
+        return self._start(*self.documented("dask worker"), *more, env=env), own
+
+    def documented(self, command: str) -> list[str]:
+        """The arguments of a command as docs/scaling.md has it, for this scheduler."""
+        (line,) = [line for line in PAGE.splitlines() if line.startswith(f"    {command} ")]
+        own = line.partition("#")[0].replace("tcp://first:8786", self.address)
+        return own.split()[1:]
 
     def _start(self, *arguments: str, env: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
         with (self.folder / f"dask-{len(self.started)}.log").open("wb") as log:
@@ -93,10 +99,10 @@ def measuring(worker: "subprocess.Popen[bytes]") -> bool:
 def test_four_hosts_of_which_one_is_killed(cluster: Cluster, tmp_path: Path) -> None:
     workers = [cluster.worker(f"host{number}") for number in range(HOSTS)]
     log = tmp_path / "log"
-    arguments = ["run", "-m", str(TINY), "--seed", "7", "--blocks", str(BLOCKS), "--out", str(tmp_path / "out")]
+    more = ["-m", str(TINY), "--seed", "7", "--blocks", str(BLOCKS), "--out", str(tmp_path / "out")]
     with log.open("wb") as output:
         run = subprocess.Popen(
-            [sys.executable, "-m", "runner", *arguments, "--scheduler", cluster.address],
+            [sys.executable, "-m", "runner", *cluster.documented("connbench run"), *more],
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,

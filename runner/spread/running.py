@@ -22,7 +22,7 @@ from runner.spread.coordinator import Block, Coordinator
 from runner.spread.hosts import Hosts
 from runner.spread.order import Description, Order, source_hash
 
-CONNECT = 15.0
+CONNECT = 5.0
 
 
 def measure(options: Options, scheduler: str, messages: Console) -> tuple[RunFolder, RunEnd]:
