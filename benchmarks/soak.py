@@ -71,7 +71,9 @@ def measure(
     readings: list[Reading] = []
     with tempfile.TemporaryDirectory(prefix="connbench-benchmark-") as out, own_turn(wait=True, say=messages.print):
         options = Options(matrix=MATRIX, out=Path(out), command="python -m benchmarks soak")
-        folder = RunFolder.create(Path(out), run_record(options, matrix, expansion, plan, this_machine(plan, environments)))
+        folder = RunFolder.create(
+            Path(out), run_record(options, matrix, expansion, plan, this_machine(plan, environments))
+        )
         begun = time.monotonic()
 
         def enough(block: int) -> bool:
