@@ -74,7 +74,8 @@ class AppSide:
         overlay = self._overlay(account, LOOPBACK)
         env = {**overlay.env, "PYTHONUNBUFFERED": "1"}
         command = self._complete(Command([str(python), "manage.py", *arguments], env, self._stage.app.folder))
-        self._note(command, overlay)
+        if self._server is None:
+            self._note(command, overlay)
         return command
 
     def logged_requests(self) -> int:

@@ -155,14 +155,14 @@ def test_what_is_shown_has_no_password_in_it() -> None:
 
 
 def test_secrets_are_masked_wherever_they_stand_in_an_environment() -> None:
-    database = {"ENGINE": "django.db.backends.postgresql", "PASSWORD": "s3cret"}
-    overlay = make_overlay(load_app("shop"), database, "127.0.0.1")
-    shown = overlay.masked({**overlay.env, "DATABASE_URL": "postgres://me:s3cret@127.0.0.1/x", "LANG": "C"})
+    settings = database("postgres")
+    overlay = make_overlay(load_app("shop"), settings, "127.0.0.1")
+    shown = overlay.masked({**overlay.env, "DATABASE_URL": f"postgres://me:{ACCOUNT.password}@host/x", "LANG": "C"})
     assert shown.keys() == {*overlay.env, "DATABASE_URL", "LANG"}
-    assert (shown["DATABASE_URL"], shown["LANG"]) == (f"postgres://me:{MASK}@127.0.0.1/x", "C")
+    assert (shown["DATABASE_URL"], shown["LANG"]) == (f"postgres://me:{MASK}@host/x", "C")
     told = json.loads(shown["CONNBENCH_OVERLAY"])
-    assert (told["token"], told["databases"]["default"]) == (MASK, {**database, "PASSWORD": MASK})
-    assert not any(secret in value for secret in ("s3cret", overlay.token) for value in shown.values())
+    assert (told["token"], told["databases"]["default"]) == (MASK, {**settings, "PASSWORD": MASK})
+    assert not any(secret in value for secret in (ACCOUNT.password, overlay.token) for value in shown.values())
 
 
 def test_a_database_without_a_password_leaves_the_environment_as_it_is() -> None:

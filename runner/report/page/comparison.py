@@ -124,9 +124,8 @@ def comparison_section(data: RunData) -> ComparisonSection:
 def _heat_map(database: Database, metric: Metric) -> HeatMap:
     cells = {(cell.server, cell.setting): cell for cell in database.cells}
     by_id = {cell.id: cell for cell in database.cells}
-    settings = database.settings
     rows = [
-        (server, [_tile(cells.get((server, setting)), by_id, metric) for setting in settings])
+        (server, [_tile(cells.get((server, setting)), by_id, metric) for setting in database.settings])
         for server in database.servers
     ]
     return HeatMap(database, metric, rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from runner.analysis.frames import latest_of_each_block
@@ -69,11 +70,11 @@ class Database:
     answers: Mapping[str, Answer]
     max_connections: int | None
 
-    @property
+    @cached_property
     def servers(self) -> list[str]:
         return list(dict.fromkeys(cell.server for cell in self.cells))
 
-    @property
+    @cached_property
     def settings(self) -> list[str]:
         return list(dict.fromkeys(cell.setting for cell in self.cells))
 
