@@ -27,7 +27,7 @@ from runner.report.bisect import print_bisection, step_line
 from runner.results.store import read_json, write_json
 from runner.stacks.environment import build_environment, python_version
 from runner.stacks.releases import Release, newest_like, releases
-from runner.stacks.versions import PYTHON, exactly
+from runner.stacks.versions import PYTHON, exactly, parse_source
 
 Say = Callable[[str], object]
 
@@ -81,6 +81,8 @@ def _package(options: BisectOptions) -> str:
     variant = parse_variant(f"{options.package}={options.good}", "PACKAGE and --good")
     parse_variant(f"{options.package}={options.bad}", "--bad")
     names = [name for name in variant.versions if name != PYTHON]
+    if any(parse_source(text) for text in (options.good, options.bad)):
+        raise UsageError("--good and --bad: released versions are walked; git bisect walks commits")
     if not names:
         raise UsageError(f"{options.package}: no package whose released versions could be walked")
     return names[0]

@@ -27,6 +27,7 @@ from runner.matrix.rules import Combination, why_impossible
 from runner.matrix.shape import own_words
 from runner.matrix.spec import MatrixFile
 from runner.stacks.poolers import NO_POOLER, AnyPoolerSpec
+from runner.stacks.versions import parse_source
 
 # Ten times what a night can run. More is most likely a mistake in the file, and is refused before it fills the memory.
 MOST_CELLS = 2_000
@@ -189,6 +190,9 @@ def _slug(text: str) -> str:
 
 def _value_slug(value: object) -> str:
     text = "none" if value is None else str(value)
+    if parse_source(text) is not None:
+        # What tells references apart is at the end.
+        text = text.rpartition("/")[2]
     minus = "minus-" if text.startswith("-") and not isinstance(value, str) else ""
     return minus + (_slug(text)[:LONGEST_VALUE].strip("-") or "empty")
 

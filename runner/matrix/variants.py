@@ -20,9 +20,8 @@ from runner.matrix.expansion import expand
 from runner.matrix.spec import MatrixFile
 from runner.stacks.packages import ENVIRONMENTS, locked_packages
 from runner.stacks.poolers import NO_POOLER
-from runner.stacks.versions import PYTHON
+from runner.stacks.versions import PYTHON, is_version
 
-_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)*")
 _BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
@@ -160,6 +159,9 @@ def _package(key: str, where: str) -> str:
 
 
 def _version(key: str, text: str, where: str) -> str:
-    if _VERSION.fullmatch(text) is None:
-        raise UsageError(f"{where}: {key}: found {text!r}, allowed: a version such as 5.2 or 5.2.8")
+    if not is_version(text):
+        raise UsageError(
+            f"{where}: {key}: found {text!r}, allowed: a version such as 5.2 or 5.2.8, or a git reference such as "
+            "git+file:///home/me/django@main"
+        )
     return text

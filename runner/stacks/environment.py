@@ -6,6 +6,7 @@ other versions than the project's lock file has is locked once, and that lock is
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from runner import waiting
@@ -21,6 +22,7 @@ from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.native import run_command
 from runner.provision.service import Command, Kit
 from runner.stacks.app import ROOT
+from runner.stacks.sources import pinned
 from runner.stacks.versions import PYTHON, SYSTEM_PYTHON, Recipe, override
 
 # What packages that come as source are built with.
@@ -47,7 +49,17 @@ class AppEnvironment:
     def versions(self) -> dict[str, str]:
         """Package to version, as installed."""
         site = next(self.folder.glob("lib/python*/site-packages"))
-        return {found.name.lower(): found.version for found in distributions(path=[str(site)])}
+        return {found.name.lower(): found.version + _commit(found) for found in distributions(path=[str(site)])}
+
+
+def _commit(found: Distribution) -> str:
+    """`@` and the commit that a distribution was made from; nothing for one from the index.
+
+    https://packaging.python.org/en/latest/specifications/direct-url-data-structure/
+    """
+    origin = json.loads(found.read_text("direct_url.json") or "{}")
+    commit = origin.get("vcs_info", {}).get("commit_id", "")
+    return f"@{commit[:12]}" if commit else ""
 
 
 def build_environment(recipe: Recipe) -> AppEnvironment:
@@ -108,7 +120,7 @@ def _lock(recipe: Recipe, python: str) -> Path:
     given = ROOT / "requirements" / f"app-{recipe.base}.txt"
     group = (ROOT / "pyproject.toml").read_text()
     extras = _extras(tomllib.loads(group)["dependency-groups"][f"app-{recipe.base}"])
-    wanted = "".join(f"{override(name + extras.get(name, ''), version)}\n" for name, version in recipe.packages)
+    wanted = "".join(f"{override(name + extras.get(name, ''), pinned(version))}\n" for name, version in recipe.packages)
     lock = CACHE / "locks" / f"{recipe.name}-{_key(given.read_text(), group, wanted, python)}.txt"
     if lock.exists():
         return lock
@@ -133,7 +145,9 @@ def _extras(requirements: Sequence[str]) -> dict[str, str]:
 def _install(folder: Path, lock: Path, python: str) -> None:
     what = f"the app environment of {lock.name}"
     _uv(["venv", "--quiet", "--clear", "--python", python, str(folder)], what)
-    options = ["--require-hashes", "--build-constraints", str(BUILD), "--compile-bytecode"]
+    # A commit has no hash of a file: it is one.
+    hashes = [] if " @ git+" in lock.read_text() else ["--require-hashes"]
+    options = [*hashes, "--build-constraints", str(BUILD), "--compile-bytecode"]
     _uv(["pip", "sync", "--quiet", "--python", str(folder / "bin" / "python"), *options, str(lock)], what)
 
 

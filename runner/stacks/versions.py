@@ -1,5 +1,6 @@
 """Which versions an app environment is made of: a locked set of packages, and what is asked to differ from it."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 #: `5.2` is its newest patch release, `5.2.3` exactly that one.
 _VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc|\.dev|\.post)\d+)?")
+#: A branch, tag or commit of a git repository, here or elsewhere, perhaps with the package in a folder of it.
+_SOURCE = re.compile(r"(?P<url>git\+(file|https|ssh)://\S+)@(?P<ref>[\w./-]+)(?P<part>#subdirectory=[\w./-]+)?")
 _SERIES = re.compile(r"\d+(\.\d+)?")
 _PACKAGE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -26,9 +29,44 @@ def _known_form(version: object) -> object:
         raise ValueError(
             f'found {version}, allowed: a version in quotes, such as "5.2"; without them 5.10 would be 5.1'
         )
-    if isinstance(version, str) and not _VERSION.fullmatch(version):
-        raise ValueError(f'found {version!r}, allowed: a version such as "5.2" (its newest release) or "5.2.3"')
+    if isinstance(version, str) and not is_version(version):
+        raise ValueError(
+            f'found {version!r}, allowed: a version such as "5.2" (its newest release) or "5.2.3", or a git reference '
+            "such as git+file:///home/me/django@main"
+        )
     return version
+
+
+def is_version(text: str) -> bool:
+    """Whether a package can be had by it."""
+    return _VERSION.fullmatch(text) is not None or parse_source(text) is not None
+
+
+@dataclass(frozen=True)
+class Source:
+    """`git+file:///home/me/django@main`: a repository, a reference in it, and `#subdirectory=…` or nothing."""
+
+    url: str
+    reference: str
+    part: str
+
+    @property
+    def name(self) -> str:
+        """Short, and another one's for no other: it names folders."""
+        repository = self.url.rstrip("/").rpartition("/")[2].removesuffix(".git")
+        readable = re.sub(r"[^A-Za-z0-9.]+", "-", f"{repository}-{self.reference}")[:48]
+        digest = hashlib.sha256(f"{self.url}@{self.reference}{self.part}".encode()).hexdigest()[:8]
+        return f"{readable}-{digest}"
+
+    def at(self, commit: str) -> str:
+        """The same with a commit in the reference's place."""
+        return f"{self.url}@{commit}{self.part}"
+
+
+def parse_source(version: str) -> Source | None:
+    """None for a released version."""
+    match = _SOURCE.fullmatch(version)
+    return None if match is None else Source(match["url"], match["ref"], match["part"] or "")
 
 
 class VersionsSpec(Strict):
@@ -62,12 +100,17 @@ class Recipe:
     def name(self) -> str:
         """`psycopg3`, `psycopg3+django-5.2`: names folders and the run's versions."""
         system = ["system-python"] if self.system_python else []
-        return "+".join([self.base, *system, *(f"{package}-{version}" for package, version in self.versions)])
+        return "+".join([self.base, *system, *(f"{package}-{_short(version)}" for package, version in self.versions)])
 
     @property
     def packages(self) -> tuple[tuple[str, str], ...]:
         """The versions but for the interpreter's."""
         return tuple((package, version) for package, version in self.versions if package != PYTHON)
+
+
+def _short(version: str) -> str:
+    source = parse_source(version)
+    return version if source is None else source.name
 
 
 def recipe(base: str, versions: Mapping[str, str], *, system_python: bool = False) -> Recipe:
@@ -87,4 +130,6 @@ def exactly(version: str) -> str:
 
 def override(package: str, version: str) -> str:
     """As a requirement, `package` with its extras: one or two numbers stand for the newest release that begins so."""
+    if parse_source(version) is not None:
+        return f"{package} @ {version}"
     return f"{package}=={version}.*" if is_series(version) else f"{package}=={version}"
