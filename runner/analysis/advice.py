@@ -190,7 +190,8 @@ class _Race:
         blocks = min((self._field.blocks_of(cell) for cell in [last.leader, *level]), default=0)
         too_little = self._too_little(last, level, blocks)
         if too_little:
-            return ContestAdvice(verdict="underpowered", reason=too_little, blocks=blocks, **found)
+            gain = self._gain(last.leader)
+            return ContestAdvice(verdict="underpowered", reason=too_little, blocks=blocks, gain=gain, **found)
         return self._recommended(last, level, blocks, found)
 
     def _too_little(self, last: Look, level: Sequence[str], blocks: int) -> str:

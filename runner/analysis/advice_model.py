@@ -67,8 +67,9 @@ class Place(Strict):
 class ContestAdvice(Strict):
     """The advice for one database. `cell` None: nothing can be recommended, for `reason`.
 
-    `gain` is the recommended cell's figure over the present one's. `detectable` is the smallest relative difference
-    from the leader that each of those level with it would have shown. `kept` has the limits in words, with figures.
+    `gain` is the recommended cell's figure over the present one's; without a recommendation it is the leader's.
+    `detectable` is the smallest relative difference from the leader that each of those level with it would have shown.
+    `kept` has the limits in words, with figures.
     """
 
     name: str

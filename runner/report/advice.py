@@ -112,7 +112,11 @@ def _in_doubt(contest: ContestAdvice) -> list[str]:
         return []
     seen = f" ({would_have_seen(contest.detectable)})" if contest.detectable is not None else ""
     names = few([str(contest.leader), *contest.level_with], 6)
-    return [f"In the race to the end: {names}{seen}. More time, or fewer candidates, tell them apart (--within)."]
+    lines = [f"In the race to the end: {names}{seen}. More time, or fewer candidates, tell them apart (--within)."]
+    if contest.gain is not None and contest.gain.verdict == "distinguishable":
+        title = RATIO_TITLES[contest.metric]
+        lines.append(f"{contest.leader} against today's {contest.present}: {contest.gain.text} the {title}.")
+    return lines
 
 
 def _gain(contest: ContestAdvice) -> str:

@@ -110,11 +110,12 @@ def test_an_unknown_gain_is_said_to_be_so() -> None:
     ("verdict", "reason", "words"),
     [
         ("underpowered", "2 blocks are too few to recommend anything", "In the race to the end: pg-uwsgi-pooled"),
+        ("underpowered", "they are level", "pg-uwsgi-pooled against today's pg-sync-per-request: 1.65× (1.61–1.69)"),
         ("none", "none of the settings keeps every limit", ""),
     ],
 )
 def test_where_nothing_is_recommended_nothing_is_pasted(verdict: str, reason: str, words: str) -> None:
-    nothing = contest(verdict=verdict, reason=reason, cell=None, paste=None, budget=None, gain=None)
+    nothing = contest(verdict=verdict, reason=reason, cell=None, paste=None, budget=None)
     text = shown(nothing)
     assert f"pg: nothing to recommend: {reason}" in text
     assert words in text
