@@ -17,6 +17,7 @@ from runner.analysis.advice import State, advise, states
 from runner.analysis.advice_model import Advice, Question
 from runner.analysis.race import left_in
 from runner.analysis.summary import write_summary
+from runner.apps import for_app
 from runner.bench import PROVIDERS, Options, build_environments, require_programs, run_record, this_machine
 from runner.contest import Search, make_search
 from runner.errors import UsageError
@@ -68,7 +69,7 @@ def run_advise(options: AdviseOptions, results: Console, messages: Console) -> i
     say = partial(messages.print, highlight=False, markup=False, soft_wrap=True)
     if not search.cells:
         raise UsageError("every cell of the matrix is ruled out by its predicted connections: raise the limits")
-    plan = plan_of_rounds(search.cells, matrix.sampling, seed, MOST_BLOCKS)
+    plan = for_app(plan_of_rounds(search.cells, matrix.sampling, seed, MOST_BLOCKS), app)
     coarse = DATABASE_SETUP + COARSE * _block_seconds(plan, plan.cells)
     foretell(search.question, len(plan.cells), coarse, limits.within, say)
     if coarse > limits.within:

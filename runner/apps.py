@@ -1,22 +1,27 @@
-"""The app that a side of a comparison runs: one under apps/, a folder elsewhere, or either at a git revision."""
+"""The app that a run or one side of a comparison is of: one under apps/, one elsewhere, or either at a revision."""
 
+import shutil
 import subprocess
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
 from runner import waiting
 from runner.errors import UsageError
-from runner.stacks.app import ROOT, App, read_app
+from runner.matrix.cells import Cell
+from runner.plan import Plan
+from runner.stacks.app import ROOT, App, is_path, read_description
+from runner.stacks.versions import PYTHON
 
 
 @dataclass(frozen=True)
 class AppSource:
-    """Where an app comes from; `commit` is None for the files as they are."""
+    """The folder of a project, and its app.yaml; `commit` is None for the files as they are."""
 
     folder: Path
     commit: str | None
+    description: Path
 
     @property
     def shown(self) -> str:
@@ -25,24 +30,43 @@ class AppSource:
 
 def find_app(name_or_folder: str, revision: str | None, where: str) -> AppSource:
     """UsageError, with `where` it was asked for, if there is no such app or revision."""
-    folder = Path(name_or_folder) if "/" in name_or_folder else ROOT / "apps" / name_or_folder
-    if not (folder / "app.yaml").is_file():
-        raise UsageError(f"{where}: {name_or_folder}: no app: {folder / 'app.yaml'} is missing")
-    return AppSource(folder.resolve(), _commit(folder, revision, where) if revision else None)
+    path = Path(name_or_folder) if is_path(name_or_folder) else ROOT / "apps" / name_or_folder
+    description = path if path.is_file() else path / "app.yaml"
+    if not description.is_file():
+        raise UsageError(f"{where}: {name_or_folder}: no app: {description} is missing")
+    description = description.resolve()
+    folder = read_description("", description).folder
+    return AppSource(folder, _commit(folder, revision, where) if revision else None, description)
 
 
 def take_app(source: AppSource, into: Path) -> App:
     """The app, ready to be run: at a revision, as a copy in the new folder `into`."""
     name = source.folder.name
     if source.commit is None:
-        return read_app(name, source.folder)
+        return read_description(name, source.description)
+    if not source.description.is_relative_to(source.folder):
+        raise UsageError(f"{source.description} is not inside its project, {source.folder}: it has no revisions")
     packed = _git(source.folder, "archive", "--format=tar", source.commit, ".")
     into.mkdir(parents=True)
     with tarfile.open(fileobj=BytesIO(packed)) as archive:
         archive.extractall(into, filter="data")
-    if not (into / "app.yaml").is_file():
-        raise UsageError(f"{source.shown}: no app.yaml in {source.folder} at that revision")
-    return read_app(name, into)
+    place = source.description.relative_to(source.folder)
+    if not (into / place).is_file():
+        # One that is newer than the revision describes that too, until it is shown to be wrong.
+        (into / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.description, into / place)
+    return read_description(name, into / place)
+
+
+def with_app(cell: Cell, app: App) -> Cell:
+    """The cell in the environment that this app needs."""
+    python = {PYTHON: app.description.python} if app.description.python else {}
+    return replace(cell, app_packages=app.packages, versions={**python, **cell.versions})
+
+
+def for_app(plan: Plan, app: App) -> Plan:
+    """A plan of which every cell runs this app."""
+    return replace(plan, cells={name: with_app(cell, app) for name, cell in plan.cells.items()})
 
 
 def _commit(folder: Path, revision: str, where: str) -> str:

@@ -16,6 +16,7 @@ from rich.console import Console
 from runner import doctor
 from runner.analysis.adaptive import is_tight
 from runner.analysis.summary import Summary, write_summary
+from runner.apps import for_app
 from runner.errors import EnvironmentUnfit, UsageError
 from runner.host import describe_host, describe_versions
 from runner.matrix.cells import Cell
@@ -93,7 +94,9 @@ def measure(options: Options, messages: Console) -> tuple[RunFolder, RunEnd]:
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     plan = make_plan(expansion, matrix, seed, options.only, options.quick, options.blocks, options.shard)
     require_programs(plan)
-    apps = dict.fromkeys(plan.cells, load_app(matrix.app))
+    app = load_app(matrix.app)
+    plan = for_app(plan, app)
+    apps = dict.fromkeys(plan.cells, app)
     environments = build_environments(plan.cells, messages)
     with own_turn(wait=options.wait, say=partial(messages.print, highlight=False, soft_wrap=True)):
         record = run_record(options, matrix, expansion, plan, this_machine(plan, environments))

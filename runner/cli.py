@@ -3,8 +3,10 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,9 @@ from rich.console import Console
 
 from runner import doctor
 from runner.advise import AdviseOptions, run_advise
+from runner.adopt.check import check as check_app
+from runner.adopt.initialise import InitOptions, initialise, parse_databases
+from runner.adopt.traffic import parse_methods, write_traffic
 from runner.analysis.compare import compare_folders
 from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
@@ -89,12 +94,51 @@ class TableFormat(StrEnum):
 class AdviceFormat(StrEnum):
     text = "text"
     md = "md"
+def _plainly(console: Console) -> Callable[[str], None]:
+    """Prints text as it stands."""
+    return partial(console.print, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.callback()
 def before_every_command() -> None:
     """How should this Django deployment hold its database connections? Measured on real servers."""
     sweep(lambda text: messages.print(f"connbench: {text}", markup=False, highlight=False, soft_wrap=True))
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="A Django project's folder.")],
+    out: Annotated[Path | None, typer.Option(help="Where the files go; PATH/connbench unless told.")] = None,
+    settings: Annotated[str, typer.Option(metavar="MODULE", help="Another settings module than manage.py's.")] = "",
+    access_log: Annotated[Path | None, typer.Option(metavar="FILE", help="Take the traffic from this log.")] = None,
+    methods: Annotated[str, typer.Option(help="Which of the log's requests: GET, POST or both.")] = "GET",
+    database: Annotated[
+        list[str] | None, typer.Option(metavar="ALIAS=ROLE", help="What another database is: default or none.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+) -> None:
+    """Take up a Django project: look at it, start it once, write app.yaml, a matrix and traffic for it."""
+    roles, wanted = parse_databases(database or []), parse_methods(methods)
+    options = InitOptions(path, out, settings, force, access_log, wanted, roles)
+    raise typer.Exit(initialise(options, _plainly(messages)))
+
+
+@app.command()
+def check(matrix: MatrixOption = DEFAULT_MATRIX) -> None:
+    """Start the app once on each database, under the plainest cell; ask for its pages and say what is wrong."""
+    raise typer.Exit(check_app(matrix, _plainly(results), _plainly(messages)))
+
+
+@app.command()
+def traffic(
+    access_log: Annotated[Path, typer.Argument(help="Common, combined or JSON lines.")],
+    methods: Annotated[str, typer.Option(help="Which of its requests: GET, POST or both.")] = "GET",
+    out: Annotated[Path, typer.Option(help="The Locust file to write.")] = Path("traffic.py"),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Make a Locust file of an access log: its paths, as often as they were asked for."""
+    told = write_traffic(access_log, parse_methods(methods), out, force=force)
+    messages.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

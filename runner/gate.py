@@ -15,7 +15,7 @@ from rich.console import Console
 
 from runner.analysis.gate import BASE, CANDIDATE, LAST_LOOK, MOST_CONFIRMING, GateResult, judge_gate
 from runner.analysis.summary import write_summary
-from runner.apps import AppSource, find_app, take_app
+from runner.apps import AppSource, find_app, take_app, with_app
 from runner.bench import PROVIDERS, Options, build_environments, require_programs, run_record, this_machine
 from runner.errors import UsageError
 from runner.matrix.cells import Cell
@@ -89,12 +89,13 @@ def measure_gate(options: GateOptions, messages: Console) -> Measured:
     """Runs both sides until there is a verdict; gate.json and the report are in the run's folder."""
     matrix = read_matrix(options.run.matrix)
     sides = {name: _side(matrix, options, name) for name in (BASE, CANDIDATE)}
-    plan = _plan(sides, matrix, options.run.seed)
-    require_programs(plan)
-    environments = build_environments(plan.cells, messages)
     say = partial(messages.print, highlight=False, soft_wrap=True)
     with ExitStack() as stack:
         apps = _take_apps(sides, stack)
+        sides = {name: replace(side, cell=with_app(side.cell, apps[name])) for name, side in sides.items()}
+        plan = _plan(sides, matrix, options.run.seed)
+        require_programs(plan)
+        environments = build_environments(plan.cells, messages)
         stack.enter_context(own_turn(wait=options.run.wait, say=say))
         expansion = Expansion(tuple(plan.cells.values()), ())
         record = run_record(options.run, matrix, expansion, plan, this_machine(plan, environments))

@@ -91,7 +91,7 @@ def prepare_database(
     address = database.service.address if distance is None else distance.relay.address
     makers = {environment.recipe.versions: environment for environment in environments}
     templates = {
-        versions: _make_template(f"template_app_{number}", database, app, makers[versions], provider)
+        versions: make_template(f"template_app_{number}", database, app, makers[versions], provider)
         for number, versions in enumerate(sorted(makers), start=1)
     }
     sampler = DatabaseSampler(database, provider, samples_per_second, logs / f"{name}-samples.raw")
@@ -114,7 +114,7 @@ def with_sampler(
     return replace(prepared, sampler=sampler)
 
 
-def _make_template(
+def make_template(
     name: str, database: Database, app: App, environment: AppEnvironment, provider: Provider
 ) -> Template:
     """Runs the app's own set-up commands once."""

@@ -144,6 +144,7 @@ def _connections(evidence: Evidence, counted: pd.DataFrame) -> Connections | Non
     else:
         without = evidence.app.endpoints_without_database
         asked = figures.database_requests(counted, without) + sum(check.database for check in checks)
+        asked += evidence.cell.serves and evidence.app.ready_asks_database
     return Connections(
         peak=peak.connections,
         peak_slots=peak.slots,

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from runner.apps import for_app
 from runner.bench import PROVIDERS, build_environments, conclude, matrix_hash, require_programs, spreading, stop_rule
 from runner.errors import ConnbenchError, UsageError
 from runner.host import describe_host, describe_versions
@@ -54,7 +55,8 @@ def finish(
         )
     with own_turn(wait=wait, say=say):
         record = folder.run()
-        plan = plan_of(folder, record, most_cells)
+        app = load_app(str(record.matrix["app"]))
+        plan = for_app(plan_of(folder, record, most_cells), app)
         require_programs(plan)
         environments = build_environments(plan.cells, messages)
         engines = {cell.database.engine for cell in plan.cells.values()}
@@ -73,7 +75,7 @@ def finish(
         say(f"{attempts} of {len(plan.attempts)} attempts are missing, results in {folder.path}")
         folder.event("resumed", attempts=attempts)
         rest = replace(plan, groups=groups)
-        apps = dict.fromkeys(plan.cells, load_app(str(record.matrix["app"])))
+        apps = dict.fromkeys(plan.cells, app)
         before = folder.end()
         with reporter(messages, rest.planned_seconds * len(groups) / len(plan.groups)) as progress:
             end = Run(rest, apps, environments, folder, progress, _provider(record)).execute(enough)

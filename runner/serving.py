@@ -88,10 +88,10 @@ class AppSide:
 
     def _launch(self, account: Account) -> tuple[Service, str]:
         stage, cell = self._stage, self._evidence.cell
-        if cell.server.entry_point == "asgi" and not stage.app.description.asgi:
-            raise StackError(
-                f"{cell.server.title} speaks ASGI, and apps/{stage.app.name}/app.yaml names no `asgi:` entry"
-            )
+        entry_point = cell.server.entry_point
+        if not getattr(stage.app.description, entry_point):
+            speaks = f"{cell.server.title} speaks {entry_point.upper()}"
+            raise StackError(f"{speaks}, and {stage.app.source} names no `{entry_point}:` entry")
         address = stage.provider.free_address()
         overlay = self._overlay(account, address.host)
         launch = Launch(

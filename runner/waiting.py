@@ -15,8 +15,8 @@ DATABASE_REPLY = 60.0
 DATABASE_CONNECT = 5
 DATABASE_CONNECT_TRY = 2
 RELAY_START = 30.0
-APP_START = 30.0
-TEMPLATE_COMMAND = 120.0
+APP_START = 90.0
+TEMPLATE_COMMAND = 600.0
 LOAD_START = 30.0
 LOAD_REPLY = 30.0
 # Requests in flight at the end of a stretch; less than LOAD_REPLY, and longer than any answer.
@@ -33,7 +33,7 @@ STOP_TERM = 5.0
 # Leftovers of a killed run: to leave by themselves, and all in all.
 STOP_GRACE = 3.0
 LEFTOVERS = 15.0
-HTTP_PROBE = 5.0
+HTTP_PROBE = 15.0
 
 
 def wait_for(probe: Callable[[], T | None], limit: float, every: float = 0.02) -> T | None:

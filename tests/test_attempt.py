@@ -94,7 +94,7 @@ def test_an_app_without_asgi_entry_is_told_so(tmp_path: Path) -> None:
     shop = load_app("shop")
     description = shop.description.model_copy(update={"asgi": ""})
     attempt = make_attempt(None, tmp_path, {"kind": "daphne"}, app=replace(shop, description=description))
-    with pytest.raises(StackError, match=r"daphne speaks ASGI, and apps/shop/app\.yaml names no `asgi:` entry"):
+    with pytest.raises(StackError, match=r"daphne speaks ASGI, and \S*apps/shop/app\.yaml names no `asgi:` entry"):
         attempt.app._launch(ACCOUNT)
 
 

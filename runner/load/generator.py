@@ -12,6 +12,7 @@ from runner.errors import StackError
 from runner.load.process import DriverProcess
 from runner.load.recorder import COUNT_WINDOW
 from runner.provision.service import Address, OwnService, Provider, Usage
+from runner.stacks.app import is_path
 
 # The rate has settled when the last bin is at most this much above the one before: shared hosts vary by some 13 %.
 CLIMB = 1.15
@@ -188,5 +189,5 @@ def _together(parts: Sequence[dict[str, Any]], *, steady: bool) -> Driven:
 
 
 def locustfile_of(profile: str, root: Path) -> Path:
-    """`locustfiles/<profile>.py`."""
-    return root / "locustfiles" / f"{profile}.py"
+    """`locustfiles/<profile>.py`, or the Locust file at a path."""
+    return Path(profile) if is_path(profile) else root / "locustfiles" / f"{profile}.py"

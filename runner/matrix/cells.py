@@ -8,6 +8,7 @@ from runner.matrix.phases import PhaseSpec
 from runner.matrix.spec import LoadSpec
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.dependencies import AppPackages
 from runner.stacks.packages import environment_with
 from runner.stacks.poolers import AnyPoolerSpec
 from runner.stacks.servers import AnyServerSpec
@@ -38,6 +39,8 @@ class Cell:
     pooler: AnyPoolerSpec | None = None
     #: What takes the place of count, idle and windows; empty in the default attempt.
     phases: tuple[PhaseSpec, ...] = ()
+    #: What the app asks for beside servers and drivers; None where the locked set has all that it needs.
+    app_packages: AppPackages | None = None
 
     @property
     def serves(self) -> bool:
@@ -68,7 +71,7 @@ class Cell:
         """What the app runs in: the first locked set that has what each part needs, and the versions asked for."""
         found = environment_with(self.database.packages | self.server.packages | self.connection.packages)
         assert found is not None, "a rule skips cells that no environment fits"
-        return recipe(found, self.versions, system_python=self.server.system_python)
+        return recipe(found, self.versions, system_python=self.server.system_python, app=self.app_packages)
 
     @property
     def client_keep_alive(self) -> bool:

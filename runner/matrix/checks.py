@@ -24,6 +24,7 @@ from runner.matrix.document import Document, Place, nearest, not_among, shown
 from runner.matrix.shape import own_words
 from runner.matrix.spec import LoadSpec
 from runner.models import Strict
+from runner.stacks.app import is_path
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
 from runner.stacks.poolers import NO_POOLER, AnyPoolerSpec
@@ -234,6 +235,9 @@ class _Checker:
         return list(dict.fromkeys([*self._names(axis), *_texts(values)])) if axis in SECTIONS else values
 
     def _check_app(self, app: str) -> None:
+        if is_path(app):
+            self._check_path(("app",), app)
+            return
         folder = self._root / "apps"
         known = sorted(path.parent.name for path in folder.glob("*/app.yaml"))
         if app not in known:
@@ -248,7 +252,19 @@ class _Checker:
         for index, value in enumerate(values if isinstance(values, list) else []):
             yield ("matrix", axis, index), value
 
+    def _check_path(self, place: Place, text: str) -> None:
+        path = self._document.path.parent / text
+        if not path.exists():
+            self._document.at_value(place, f"found {shown(text)}, and there is no {path}")
+
     def _check_profile(self, place: Place, profile: object) -> None:
+        if isinstance(profile, str) and is_path(profile):
+            if place[0] == "matrix":
+                text = f"found {shown(profile)}: a Locust file's path stands under `load:`, not on an axis"
+                self._document.at_value(place, text)
+            else:
+                self._check_path(place, profile)
+            return
         # A file there that drives nothing is a profile's library; only running it can tell.
         known = sorted(path.stem for path in (self._root / "locustfiles").glob("*.py"))
         if isinstance(profile, str) and profile not in known:

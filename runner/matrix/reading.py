@@ -9,6 +9,7 @@ from runner.matrix.document import Document, Place, nearest, read_document, show
 from runner.matrix.metrics import METRICS
 from runner.matrix.shape import validate
 from runner.matrix.spec import Bound, MatrixFile
+from runner.stacks.app import is_path, load_app
 
 #: The folder that holds apps/ and locustfiles/.
 PROJECT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,23 @@ def read_matrix(path: Path, project: Path = PROJECT) -> MatrixFile:
     check_names(document, project)
     document.refuse_if_wrong()
     assert matrix is not None, "a problem is noted for whatever does not validate"
-    return MatrixFile.model_validate({**data, "expect": expectations}, strict=True)
+    data = _with_paths({**data, "expect": expectations}, path)
+    return MatrixFile.model_validate(data, strict=True)
+
+
+def _with_paths(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Paths as they are seen from anywhere; an app at a path is driven with its own traffic unless the matrix says."""
+    load = {**data.get("load", {})}
+    if is_path(load.get("profile", "")):
+        load["profile"] = str((path.parent / load["profile"]).resolve())
+    if not is_path(data.get("app", "")):
+        return {**data, "load": load}
+    app = load_app(str((path.parent / data["app"]).resolve()))
+    if "profile" not in load and "load.profile" not in data["matrix"]:
+        if not app.traffic:
+            raise UsageError(f"{path}: load.profile is missing, and {app.source} names no `traffic:`")
+        load["profile"] = app.traffic
+    return {**data, "app": str(app.source), "load": load}
 
 
 def _conditions(document: Document) -> object:

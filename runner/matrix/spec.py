@@ -18,7 +18,10 @@ from runner.stacks.poolers import NO_POOLER, AnyPoolerSpec
 from runner.stacks.servers import AnyServerSpec
 from runner.stacks.versions import VersionsSpec
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+_NAME = "[a-z0-9][a-z0-9_-]{0,40}"
+Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
+#: A name of this project's own, or a path (with a `/` in it) from the matrix file's folder.
+NameOrPath = Annotated[str, Field(pattern=f"^({_NAME}|.*/.*)$")]
 
 
 class LoadSpec(Strict):
@@ -28,7 +31,8 @@ class LoadSpec(Strict):
     requests a second are due, whatever the server does, and `users` is how many can be under way at once.
     """
 
-    profile: Name = "mixed"
+    #: `locustfiles/<name>.py`, or a Locust file by its path; an app at a path brings its own.
+    profile: NameOrPath = "mixed"
     model: Literal["closed", "open"] = "closed"
     rate: Rate = None
     #: With `rate: search`, which finds the highest rate that keeps it; the count is then a closed one.
@@ -157,7 +161,8 @@ class MatrixFile(Strict):
     """A whole matrix file."""
 
     name: Name
-    app: Name = "shop"
+    #: `apps/<name>/`, or the path of an app.yaml.
+    app: NameOrPath = "shop"
     load: LoadSpec = Field(default_factory=LoadSpec)
     sampling: SamplingSpec = Field(default_factory=SamplingSpec)
     #: Package to version for every cell, where it is not the locked one.

@@ -1,13 +1,14 @@
-"""The app under test: its description (`apps/<name>/app.yaml`) and what the overlay tells its process."""
+"""The app under test: its description (app.yaml) and what the overlay tells its process."""
 
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -17,6 +18,7 @@ from runner.provision.service import Address
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.databases.base import Account
+from runner.stacks.dependencies import AppPackages, read_packages
 from runner.stacks.poolers.base import PoolerSpec
 from runner.stacks.servers.base import PROBE_QUERY
 
@@ -25,6 +27,8 @@ OVERLAY = Path(__file__).parent / "overlay"
 QUERY_AT_IMPORT = "connbench_query_at_import.QueryAtImport"
 MASK = "********"
 
+#: As a matrix names the databases.
+Engine = Literal["postgres", "mysql"]
 #: What an app says with each answer of the time it took: nothing, how long, and on what.
 Timing = Literal["off", "app", "full"]
 
@@ -53,15 +57,46 @@ class Audit(Strict):
 
 
 class AppDescription(Strict):
-    """app.yaml."""
+    """app.yaml. Paths are relative to its own folder."""
 
+    #: The folder that holds manage.py.
+    project: str = "."
     settings: str
-    wsgi: str
+    #: What servers load, `module:attribute`; one of the two at the least.
+    wsgi: str = ""
     asgi: str = ""
+    #: Environment variables of the app's processes, on top of the few that every process has.
+    env: Mapping[str, str] = Field(default_factory=dict)
+    #: The Python that the app needs, such as "3.12"; the runner's own unless told.
+    python: str = Field(default="", pattern=r"^(\d+\.\d+)?$")
+    #: Files that name its packages; without any the locked set has all that it needs.
+    dependencies: Sequence[str] = ()
+    #: What becomes of a database of its settings beside `default`: `default` is the same database on connections
+    #: of its own, as a replica is; `none` takes it out.
+    databases: Mapping[str, Literal["default", "none"]] = Field(default_factory=dict)
+    #: Apps that it needs on one kind of database alone, put behind its own INSTALLED_APPS: what it is built upon may
+    #: insist on django.contrib.postgres there.
+    apps: Mapping[Engine, Sequence[str]] = Field(default_factory=dict)
+    #: Arguments of manage.py, run once and in this order into a fresh database.
     setup: Sequence[Sequence[str]]
+    #: Answers once the process is up; any answer will do where this is empty.
     ready: str
     checks: Sequence[Check]
     audits: Sequence[Audit] = ()
+    #: A profile under locustfiles/, or a Locust file by its path: what a matrix is driven with unless it says.
+    traffic: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_served(self) -> Self:
+        if not self.wsgi and not self.asgi:
+            raise ValueError("neither wsgi nor asgi: there is nothing that a server could load")
+        return self
+
+    @property
+    def ready_asks_database(self) -> bool:
+        """Whether the harness's question if the app is up takes a query of its own."""
+        path = self.ready.partition("?")[0]
+        return any(check.database for check in self.checks if check.endpoint == f"GET {path}")
 
     @property
     def endpoints_without_database(self) -> frozenset[str]:
@@ -72,14 +107,40 @@ class AppDescription(Strict):
 
 @dataclass(frozen=True)
 class App:
+    """`folder` is the one that holds manage.py; `source` is its app.yaml."""
+
     name: str
     folder: Path
     description: AppDescription
+    source: Path
+
+    @property
+    def packages(self) -> AppPackages | None:
+        """What it asks for beside servers and drivers; None where the locked set has all that it needs."""
+        files = [self.source.parent / path for path in self.description.dependencies]
+        return read_packages(self.name, files) if files else None
+
+    @property
+    def traffic(self) -> str:
+        """The name of a profile, or the absolute path of a Locust file; empty where it names neither."""
+        text = self.description.traffic
+        return str((self.source.parent / text).resolve()) if is_path(text) else text
 
 
-def load_app(name: str) -> App:
-    """Reads `apps/<name>/app.yaml`."""
-    return read_app(name, ROOT / "apps" / name)
+def is_path(text: str) -> bool:
+    """Whether a reference to an app or a traffic profile is a path; otherwise it is a name of this project's own."""
+    return "/" in text
+
+
+def load_app(reference: str) -> App:
+    """Reads `apps/<name>/app.yaml`, or the app.yaml at a path, or the one in a folder."""
+    if not is_path(reference):
+        return read_app(reference, ROOT / "apps" / reference)
+    path = Path(reference)
+    app = read_app("", path) if path.is_dir() else read_description("", path)
+    if not (app.folder / "manage.py").is_file():
+        raise UsageError(f"{app.source}: project: there is no manage.py in {app.folder}")
+    return app
 
 
 def code_of(app: App) -> Sequence[Path]:
@@ -89,15 +150,26 @@ def code_of(app: App) -> Sequence[Path]:
 
 def read_app(name: str, folder: Path) -> App:
     """The app in a folder, by its app.yaml; UsageError, with the place, where that is wrong."""
-    path = folder / "app.yaml"
+    return read_description(name, folder / "app.yaml")
+
+
+def read_description(name: str, path: Path) -> App:
+    """The app that a description is of; without a name it is called as its project's folder is."""
     try:
         raw = YAML(typ="safe").load(path)
-        return App(name, folder, AppDescription.model_validate(raw))
+        description = AppDescription.model_validate(raw)
+        folder = (path.parent / description.project).resolve()
+        return App(name or slug(folder.name), folder, description, path)
     except (OSError, YAMLError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def slug(name: str) -> str:
+    """As definitions and cells are named: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "app"
 
 
 def django_database(
@@ -119,6 +191,7 @@ def django_database(
         "CONN_MAX_AGE": connection.conn_max_age,
         "CONN_HEALTH_CHECKS": connection.conn_health_checks,
     }
+    # Otherwise it is as the app's own settings have it.
     if connection.atomic_requests:
         settings["ATOMIC_REQUESTS"] = True
     if not connection.autocommit:
@@ -177,18 +250,22 @@ def make_overlay(
 ) -> Overlay:
     """What an app process needs to run under the overlay with this `DATABASES["default"]`."""
     token = secrets.token_hex(16)
+    # A pool's own backend has the product in its name too.
+    needed = [one for engine, apps in app.description.apps.items() if engine in database["ENGINE"] for one in apps]
     content = {
         "settings": app.description.settings,
         "databases": {"default": database},
+        "aliases": dict(app.description.databases),
         "allowed_hosts": [host],
         "middleware": ["connbench_timing.TimingMiddleware"],
-        "apps": [QUERY_AT_IMPORT] if query_at_import else [],
+        "apps": [*needed, *([QUERY_AT_IMPORT] if query_at_import else [])],
         "token": token,
         "probe": PROBE_QUERY,
         "timing": timing,
         "process": asdict(process or Process()),
     }
     env = {
+        **app.description.env,
         "CONNBENCH_OVERLAY": json.dumps(content),
         "DJANGO_SETTINGS_MODULE": "connbench_settings",
         "PYTHONPATH": f"{OVERLAY}:{app.folder}",

@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -22,6 +22,7 @@ from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.native import run_command
 from runner.provision.service import Command, Kit
 from runner.stacks.app import ROOT
+from runner.stacks.dependencies import package_name
 from runner.stacks.sources import pinned
 from runner.stacks.versions import PYTHON, SYSTEM_PYTHON, Recipe, override
 
@@ -29,6 +30,15 @@ from runner.stacks.versions import PYTHON, SYSTEM_PYTHON, Recipe, override
 BUILD = ROOT / "requirements" / "build.txt"
 CACHE = ROOT / ".connbench" / "envs"
 INSTALL_LIMIT = 900.0
+#: Of a locked set, what an app has its own word on: Django, and what the packages of pools need.
+APPS_OWN = frozenset(
+    {"django", "django-db-connection-pool", "django-db-geventpool", "django-postgrespool2", "sqlalchemy"}
+)
+PSYCOPG2 = frozenset({"psycopg2", "psycopg2-binary"})
+#: The matrix says which of these is used.
+DRIVERS = PSYCOPG2 | {"mysqlclient", "psycopg", "psycopg-binary", "psycopg-c", "psycopg-pool", "pymysql"}
+
+_PINNED = re.compile(r"^([a-z0-9-]+)(?:\[[^]]*\])?==([^ ;\\]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -114,26 +124,69 @@ def _system_python() -> str:
 
 
 def _lock(recipe: Recipe, python: str) -> Path:
-    """The project's own lock file, or one for the recipe's versions that is compiled once."""
-    if not recipe.packages:
-        return ROOT / "requirements" / f"app-{recipe.base}.txt"
+    """The project's own lock file, or one for the recipe's app and versions that is compiled once."""
     given = ROOT / "requirements" / f"app-{recipe.base}.txt"
-    group = (ROOT / "pyproject.toml").read_text()
-    extras = _extras(tomllib.loads(group)["dependency-groups"][f"app-{recipe.base}"])
-    wanted = "".join(f"{override(name + extras.get(name, ''), pinned(version))}\n" for name, version in recipe.packages)
-    lock = CACHE / "locks" / f"{recipe.name}-{_key(given.read_text(), group, wanted, python)}.txt"
+    if not recipe.packages and recipe.app is None:
+        return given
+    project = (ROOT / "pyproject.toml").read_text()
+    group = tomllib.loads(project)["dependency-groups"][f"app-{recipe.base}"]
+    files = _compiled_from(recipe, group, given.read_text())
+    lock = CACHE / "locks" / f"{recipe.name}-{_key(given.read_text(), project, *files.values(), python)}.txt"
     if lock.exists():
         return lock
     lock.parent.mkdir(exist_ok=True)
-    overrides, partial = lock.with_suffix(".overrides"), lock.with_suffix(".partial")
-    overrides.write_text(wanted)
+    for kind, content in files.items():
+        lock.with_suffix(f".{kind}").write_text(content)
+    partial = lock.with_suffix(".partial")
     # What is in the output file already is what uv keeps where it can.
     partial.write_text(given.read_text())
     options = ["--quiet", "--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
-    asked = ["--python", python, "--overrides", str(overrides), "--group", f"app-{recipe.base}"]
+    asked = ["--python", python, "--overrides", str(lock.with_suffix(".overrides"))]
+    if recipe.app is None:
+        asked += ["--group", f"app-{recipe.base}"]
+    else:
+        asked += ["--constraints", str(lock.with_suffix(".constraints")), str(lock.with_suffix(".in"))]
     _uv(["pip", "compile", *options, *asked, "--output-file", str(partial)], f"locking {recipe.name}")
+    if recipe.app is not None:
+        _refuse_both_drivers(recipe, partial.read_text())
     partial.rename(lock)
     return lock
+
+
+def _compiled_from(recipe: Recipe, group: Sequence[str], given: str) -> dict[str, str]:
+    """What uv reads, by the suffix of its file: overrides, and an app's requirements and constraints."""
+    extras = _extras(group)
+    fixed = {name: pinned(version) for name, version in recipe.packages}
+    if recipe.app is None:
+        return {"overrides": _lines(override(name + extras.get(name, ""), version) for name, version in fixed.items())}
+    names = [package_name(requirement) for requirement in group]
+    # The servers and drivers are what is measured: they come as locked here, whatever version the app asks for.
+    locked = dict(_PINNED.findall(given))
+    fixed = {**{name: locked[name] for name in names if name not in APPS_OWN}, **fixed}
+    wanted = [requirement for requirement in recipe.app.requirements if package_name(requirement) not in DRIVERS]
+    if any(package_name(requirement) in PSYCOPG2 for requirement in recipe.app.requirements):
+        # For code of the app's that imports it by name; Django takes psycopg 3 wherever there is one.
+        wanted.append("psycopg2-binary")
+    return {
+        "overrides": _lines(override(name + extras.get(name, ""), version) for name, version in fixed.items()),
+        "in": _lines([*(name + extras.get(name, "") for name in names), *wanted]),
+        "constraints": _lines(pin for pin in recipe.app.constraints if package_name(pin) not in {*fixed, *DRIVERS}),
+    }
+
+
+def _refuse_both_drivers(recipe: Recipe, lock: str) -> None:
+    names = dict(_PINNED.findall(lock))
+    given = dict(_PINNED.findall((ROOT / "requirements" / f"app-{recipe.base}.txt").read_text()))
+    if "psycopg" in names and "psycopg" not in given and "psycopg2-binary" in given:
+        assert recipe.app is not None, "nothing else brings packages"
+        raise EnvironmentUnfit(
+            f"{recipe.app.name} depends on psycopg 3, which Django takes wherever it is installed: "
+            "driver psycopg2 cannot be measured with it"
+        )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _extras(requirements: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, ConfigDict, model_validator
 
 from runner.models import Strict
+from runner.stacks.dependencies import AppPackages
 
 #: The interpreter is asked for like a package.
 PYTHON = "python"
@@ -95,12 +96,14 @@ class Recipe:
     versions: tuple[tuple[str, str], ...] = ()
     #: The system's own interpreter, whichever version it is.
     system_python: bool = False
+    #: What an app asks for that brings packages of its own.
+    app: AppPackages | None = None
 
     @property
     def name(self) -> str:
         """`psycopg3`, `psycopg3+django-5.2`: names folders and the run's versions."""
-        system = ["system-python"] if self.system_python else []
-        return "+".join([self.base, *system, *(f"{package}-{_short(version)}" for package, version in self.versions)])
+        parts = [*(["system-python"] if self.system_python else []), *([self.app.name] if self.app else [])]
+        return "+".join([self.base, *parts, *(f"{package}-{_short(version)}" for package, version in self.versions)])
 
     @property
     def packages(self) -> tuple[tuple[str, str], ...]:
@@ -113,9 +116,11 @@ def _short(version: str) -> str:
     return version if source is None else source.name
 
 
-def recipe(base: str, versions: Mapping[str, str], *, system_python: bool = False) -> Recipe:
-    """A locked set with these versions on top."""
-    return Recipe(base, tuple(sorted(versions.items())), system_python)
+def recipe(
+    base: str, versions: Mapping[str, str], *, system_python: bool = False, app: AppPackages | None = None
+) -> Recipe:
+    """A locked set with these versions, and an app's own packages, on top."""
+    return Recipe(base, tuple(sorted(versions.items())), system_python, app)
 
 
 def is_series(version: str) -> bool:

@@ -1,16 +1,18 @@
 """The settings module of a Django process under test: the app's own settings, and three things on top.
 
 Runs inside the app's environment, where nothing of the runner can be imported. Everything comes from one
-environment variable, CONNBENCH_OVERLAY: a JSON object with `settings` (the app's own module), `databases`,
-`allowed_hosts`, `middleware` (put before the app's own), `apps` (put behind them) and `process` (what driver and pool
-need); `token`, `probe` and `timing` are for the timing middleware. `runserver` has no option for its log:
-CONNBENCH_RUNSERVER_LOG names the file.
+environment variable, CONNBENCH_OVERLAY: a JSON object with `settings` (the app's own module), `databases`, `aliases`
+(what becomes of the app's other databases), `allowed_hosts` (put behind the app's own), `middleware` (put before the
+app's own), `apps` (put behind them) and `process` (what driver and pool need); `token`, `probe` and `timing` are for
+the timing middleware. `runserver` has no option for its log: CONNBENCH_RUNSERVER_LOG names the file.
 """
 
 import importlib
 import json
 import os
 from typing import Any
+
+from connbench_aliases import under_test
 
 _overlay = json.loads(os.environ["CONNBENCH_OVERLAY"])
 if _overlay["process"]["driver"] == "pymysql":
@@ -20,10 +22,11 @@ _app = importlib.import_module(_overlay["settings"])
 globals().update({name: getattr(_app, name) for name in dir(_app) if name.isupper()})
 globals().update(_overlay["process"]["settings"])
 
-DATABASES = {**getattr(_app, "DATABASES", {}), **_overlay["databases"]}
-ALLOWED_HOSTS = _overlay["allowed_hosts"]
+DATABASES = under_test(getattr(_app, "DATABASES", {}), _overlay["databases"]["default"], _overlay["aliases"])
+ALLOWED_HOSTS = [*getattr(_app, "ALLOWED_HOSTS", []), *_overlay["allowed_hosts"]]
 MIDDLEWARE = [*_overlay["middleware"], *getattr(_app, "MIDDLEWARE", [])]
-INSTALLED_APPS = [*getattr(_app, "INSTALLED_APPS", []), *_overlay["apps"]]
+if _overlay["apps"]:
+    INSTALLED_APPS = [*getattr(_app, "INSTALLED_APPS", []), *_overlay["apps"]]
 
 if "CONNBENCH_RUNSERVER_LOG" in os.environ:
     _logging: dict[str, Any] = {"version": 1, "disable_existing_loggers": False, **getattr(_app, "LOGGING", {})}

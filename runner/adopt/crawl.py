@@ -1,0 +1,103 @@
+"""Which of an app's pages can be asked for: its paths without parameters, and the links on its pages."""
+
+import re
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from urllib.parse import urljoin, urlsplit
+
+from runner.adopt.access_log import is_file
+from runner.adopt.trial import Page, Standing
+from runner.stacks.servers.base import PROBE_QUERY
+
+#: Pages that are asked for, and of those that answer, the pages that are kept.
+MOST_ASKED = 40
+MOST_KEPT = 12
+#: What a link should not lead to: it ends a session, or takes something away.
+AVOIDED = ("logout", "signout", "log-out", "sign-out", "delete", "remove")
+_MARK = re.compile(rf"([?&]|%3F|%26){PROBE_QUERY}")
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a crawl came to: pages that answer well, and those that fail with a server's error."""
+
+    pages: Sequence[Page]
+    broken: Sequence[Page]
+
+
+def crawl(standing: Standing, paths: Iterable[str], prefixes: Sequence[str]) -> Visit:
+    """Asks for each path twice, since the first answer of a page may fill a cache; `prefixes` are of files."""
+    files = [urlsplit(prefix).path for prefix in prefixes if urlsplit(prefix).path not in ("", "/")]
+    waiting = deque(["/", *paths])
+    seen: set[str] = set()
+    pages: list[Page] = []
+    broken: list[Page] = []
+    while waiting and len(seen) < MOST_ASKED and len(pages) < MOST_KEPT:
+        path = waiting.popleft()
+        if path in seen or is_file(path, files) or any(word in path for word in AVOIDED):
+            continue
+        seen.add(path)
+        page = standing.get(path) and standing.get(path)
+        if page is None:
+            continue
+        if page.status >= 500:
+            broken.append(page)
+        elif page.status < 400:
+            # Behind a redirect is the page itself; the front page is worth a check as it is.
+            if page.status < 300 or path == "/":
+                pages.append(page)
+            if page.location and _beside(page) in {one.partition("?")[0] for one in seen}:
+                # Every page of the administrators' leads to the same login.
+                continue
+            # What a page links to is nearer to what visitors see than what the URL configuration lists.
+            waiting.extendleft(reversed(links(page)))
+    return Visit(pages, broken)
+
+
+def _beside(page: Page) -> str:
+    """Where a redirect leads to, its query left out."""
+    return urlsplit(urljoin(page.path, page.location)).path
+
+
+def links(page: Page) -> list[str]:
+    """Paths on the same site, in the page's order."""
+    found = _Links()
+    found.feed(page.text)
+    targets = [*([page.location] if page.location else []), *found.targets]
+    paths = []
+    for target in targets:
+        # A page may link to itself, with the mark of the harness's own requests.
+        where = urlsplit(urljoin(f"http://site{page.path}", _MARK.sub("", target)))
+        if where.scheme == "http" and where.netloc == "site":
+            paths.append(f"{where.path}?{where.query}" if where.query else where.path)
+    return list(dict.fromkeys(paths))
+
+
+def title(page: Page) -> str:
+    """The text of its `<title>`, by which a check knows the page again; empty where it has none on one line."""
+    found = _Links()
+    found.feed(page.text)
+    text = found.title.strip()
+    return text if text and text in page.text and "\n" not in text else ""
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.title = ""
+        self._in_title = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._in_title = tag == "title" and not self.title
+        if tag == "a" and (target := dict(attrs).get("href")):
+            self.targets.append(target)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_title &= tag != "title"
+
+    def handle_data(self, data: str) -> None:
+        if self._in_title:
+            self.title += data

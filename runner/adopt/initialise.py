@@ -1,0 +1,242 @@
+"""`connbench init`: from a project's folder to app.yaml, a matrix and traffic."""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from runner import doctor
+from runner.adopt.access_log import Traffic, WeightedRequest, collapsed, read_access_log
+from runner.adopt.ask import Answer, ask
+from runner.adopt.crawl import crawl
+from runner.adopt.look import PYTHONS, Found, look_at
+from runner.adopt.traffic import as_locust_file
+from runner.adopt.trial import Page, Standing, standing
+from runner.adopt.variables import Variable
+from runner.adopt.writing import APP, FILES, MATRIX, TRAFFIC, Adopted, app_yaml, matrix_yaml
+from runner.errors import EnvironmentUnfit, StackError, UsageError
+from runner.stacks.app import App, AppDescription, Engine, slug
+from runner.stacks.databases import DatabaseSpec
+from runner.stacks.databases.mysql import MySQLSpec
+from runner.stacks.databases.postgres import PostgresSpec
+from runner.stacks.dependencies import read_packages
+from runner.stacks.environment import AppEnvironment, build_environment
+from runner.stacks.packages import ENVIRONMENTS
+from runner.stacks.versions import PYTHON, recipe
+
+#: As Django's system check says it of a field that PostgreSQL alone has.
+_ASKED_FOR = re.compile(r"'([\w.]+)' must be in INSTALLED_APPS")
+SPECS: Mapping[Engine, DatabaseSpec] = {"postgres": PostgresSpec(), "mysql": MySQLSpec()}
+ROLES = ("default", "none")
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class InitOptions:
+    """What the command line asked for. `out` is the folder that the files go to: `connbench/` in the project's."""
+
+    path: Path
+    out: Path | None = None
+    settings: str = ""
+    force: bool = False
+    access_log: Path | None = None
+    methods: Sequence[str] = ("GET",)
+    databases: Mapping[str, str] = field(default_factory=dict)
+
+
+def initialise(options: InitOptions, say: Say) -> int:
+    """Writes the files; 1 where the app did not come up, which is then for a person to mend in app.yaml.
+
+    UsageError where the folder holds no project that can be run, or files would be overwritten; nothing is written.
+    """
+    found = look_at(options.path, options.settings)
+    out = options.out or found.folder / "connbench"
+    _refuse_to_overwrite(out, force=options.force)
+    traffic = read_access_log(options.access_log, options.methods) if options.access_log else None
+    say(f"{found.project}: settings {found.settings}, serves {found.wsgi or found.asgi}")
+    say(f"packages from {', '.join(path.name for path in found.dependencies) or 'no file'}; building their environment")
+    app, environment = fitting(_provisional(found, options, out), say)
+    answer, variables = ask(app, environment, found.env_files)
+    if answer.problem:
+        raise UsageError(f"{found.settings}: {_with_hint(answer.problem)}")
+    env = {variable.name: variable.value for variable in variables}
+    description = app.description.model_copy(
+        update={"env": env, "setup": [["migrate", "--no-input"], *answer.more_setup]}
+    )
+    app = replace(app, description=description)
+    tried = try_out(app, environment, answer, traffic, say)
+    adopted = _adopted(found, answer, variables, app, tried)
+    _write(adopted, out, traffic, options.access_log)
+    say(f"wrote {', '.join(str(out / name) for name in FILES)}")
+    return _conclude(adopted, out, say)
+
+
+def _refuse_to_overwrite(out: Path, *, force: bool) -> None:
+    there = [name for name in FILES if (out / name).exists()]
+    if there and not force:
+        raise UsageError(f"{out} has {', '.join(there)} already: --force writes them anew, --out FOLDER elsewhere")
+
+
+def _provisional(found: Found, options: InitOptions, out: Path) -> App:
+    description = AppDescription(
+        settings=found.settings,
+        wsgi=found.wsgi,
+        asgi=found.asgi,
+        python=found.python,
+        dependencies=[str(path) for path in found.dependencies],
+        databases=options.databases,
+        setup=[],
+        ready="",
+        checks=[],
+    )
+    return App(slug(found.project.name), found.project, description, out / APP)
+
+
+def fitting(app: App, say: Say) -> tuple[App, AppEnvironment]:
+    """The app's environment under the Python that it asks for, or the oldest for which its packages exist."""
+    stated = app.description.python
+    # The runner's own, unless a file says otherwise.
+    tried = [stated] if stated else ["", *PYTHONS]
+    packages = read_packages(app.name, [Path(path) for path in app.description.dependencies])
+    first: EnvironmentUnfit | None = None
+    for python in tried:
+        versions = {PYTHON: python} if python else {}
+        wanted = recipe(ENVIRONMENTS[0], versions, app=packages if packages.requirements else None)
+        try:
+            environment = build_environment(wanted)
+        except EnvironmentUnfit as error:
+            first = first or error
+            # Other reasons stay the same whatever the Python.
+            if "Python" not in str(first):
+                break
+            continue
+        if python and python != stated:
+            say(f"its packages need another Python than the runner's: {python}")
+        return replace(app, description=app.description.model_copy(update={"python": python})), environment
+    assert first is not None, "something was tried"
+    raise first
+
+
+@dataclass(frozen=True)
+class TriedOut:
+    """The pages of the first database on which the app came up, why it did not on others, what one of them takes."""
+
+    pages: Sequence[Page]
+    left_out: Mapping[str, str]
+    apps: Mapping[Engine, Sequence[str]]
+
+
+def try_out(app: App, environment: AppEnvironment, answer: Answer, traffic: Traffic | None, say: Say) -> TriedOut:
+    """Starts the app on each database that it may run on."""
+    left_out: dict[str, str] = {}
+    apps: dict[Engine, Sequence[str]] = {}
+    pages: Sequence[Page] | None = None
+    engines = sorted(SPECS, key=lambda engine: engine != (answer.family or "postgres"))
+    doctor.require_programs(set(engines), set(), set())
+    wanted = [request.path for request in traffic.requests] if traffic else answer.paths
+    with tempfile.TemporaryDirectory(prefix="connbench-init-") as folder:
+        for engine in engines:
+            if engine != "postgres" and answer.postgres_alone:
+                left_out[engine] = answer.postgres_alone
+                continue
+            say(f"trying it on {engine}: {' '.join(app.description.setup[0])}, one worker, every page that is found")
+            try:
+                with _up(app, SPECS[engine], environment, Path(folder)) as stands:
+                    if needed := stands.app.description.apps.get(engine):
+                        apps[engine] = needed
+                    if pages is None:
+                        visit = crawl(stands, wanted, answer.prefixes)
+                        pages = visit.pages
+                        for page in visit.broken[:3]:
+                            say(f"{page.path} answers {page.status}, and is left out")
+            except StackError as error:
+                left_out[engine] = str(error)
+    return TriedOut(pages or (), left_out, apps)
+
+
+@contextmanager
+def _up(app: App, spec: DatabaseSpec, environment: AppEnvironment, logs: Path) -> Iterator[Standing]:
+    """The app standing; with the app that Django's own system check asks for on this database, where it does."""
+    with ExitStack() as stack:
+        try:
+            stands = stack.enter_context(standing(app, spec, environment, logs))
+        except StackError as error:
+            if (needed := _ASKED_FOR.search(str(error))) is None:
+                raise
+            description = app.description.model_copy(update={"apps": {spec.engine: [needed[1]]}})
+            stands = stack.enter_context(standing(replace(app, description=description), spec, environment, logs))
+        yield stands
+
+
+def _adopted(
+    found: Found,
+    answer: Answer,
+    variables: Sequence[Variable],
+    app: App,
+    tried: TriedOut,
+) -> Adopted:
+    up = [engine for engine in SPECS if engine not in tried.left_out]
+    first = answer.family or "postgres"
+    return Adopted(
+        found=found,
+        answer=answer,
+        variables=variables,
+        python=app.description.python,
+        aliases=app.description.databases,
+        setup=app.description.setup,
+        pages=tried.pages,
+        apps=tried.apps,
+        # Where it came up on none, what is wrong is the app's own, as a rule.
+        databases=sorted(up or SPECS, key=lambda engine: engine != first),
+        left_out=tried.left_out,
+    )
+
+
+def _write(adopted: Adopted, out: Path, traffic: Traffic | None, log: Path | None) -> None:
+    pages = adopted.asked_for
+    requests: Sequence[WeightedRequest] = [WeightedRequest("GET", page.path, collapsed(page.path), 1) for page in pages]
+    about = f"Traffic of {adopted.name}: the pages that `connbench init` found, each as often as the others."
+    if traffic is not None and log is not None:
+        requests = traffic.requests
+        about = f"Traffic of {adopted.name}, from {log.name}: {traffic.taken} of its {traffic.lines} lines."
+    if not requests:
+        requests = [WeightedRequest("GET", "/", "/", 1)]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / APP).write_text(app_yaml(adopted, out), encoding="utf-8")
+    (out / MATRIX).write_text(matrix_yaml(adopted), encoding="utf-8")
+    (out / TRAFFIC).write_text(as_locust_file(requests, about, TRAFFIC), encoding="utf-8")
+
+
+def _conclude(adopted: Adopted, out: Path, say: Say) -> int:
+    for note in adopted.answer.notes:
+        say(f"note: {note}")
+    for variable in adopted.variables:
+        if not variable.origin:
+            say(f"note: {variable.name} has no value in the project; {variable.value!r} stands in")
+    for engine, why in adopted.left_out.items():
+        say(f"not on {engine}: {why}")
+    stuck = len(adopted.left_out) == len(SPECS)
+    if not stuck and not adopted.pages:
+        say(f"no page answers with less than 400: name some under checks: in {out / APP}, and in {out / TRAFFIC}")
+    say(f"{'mend that in ' + str(out / APP) + ', then' if stuck else 'next'}: connbench check -m {out / MATRIX}")
+    return 1 if stuck or not adopted.pages else 0
+
+
+def _with_hint(problem: str) -> str:
+    """The same reason, with the option that settles it here, where there is no app.yaml yet."""
+    if "under `databases:`" not in problem:
+        return problem
+    return f"{problem} (--database ALIAS=default or --database ALIAS=none writes it there)"
+
+
+def parse_databases(options: Sequence[str]) -> dict[str, str]:
+    """`replica=default` as the command line has it; UsageError for anything else."""
+    roles = {}
+    for option in options:
+        alias, equals, role = option.partition("=")
+        if not equals or role not in ROLES:
+            raise UsageError(f"--database: found {option!r}, allowed: ALIAS=default or ALIAS=none")
+        roles[alias] = role
+    return roles

@@ -1,0 +1,242 @@
+"""What a Django project's folder says about itself, read without running a line of it.
+
+Django's own conventions are what is looked for: `manage.py` names the settings module, and `wsgi.py` and `asgi.py`
+stand beside it in the project's package.
+"""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from runner.errors import UsageError
+from runner.stacks.dependencies import read_packages
+
+SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
+#: How far below the folder `manage.py` is looked for: `src/`, `backend/app/`.
+MANAGE_DEPTH = 2
+#: Where a project's dependencies are written down, what runs in production first; each with its lock.
+WANTED: Sequence[tuple[str, Sequence[str]]] = (
+    ("pyproject.toml", ("uv.lock", "poetry.lock")),
+    ("Pipfile", ("Pipfile.lock",)),
+    ("requirements.txt", ()),
+    ("requirements/production.txt", ()),
+    ("requirements/prod.txt", ()),
+    ("requirements/base.txt", ()),
+    ("requirements/common.txt", ()),
+    ("requirements/requirements.txt", ()),
+    ("requirements-prod.txt", ()),
+    ("requirements.in", ()),
+)
+#: Python versions that a `requires-python` is held against, the oldest first.
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+#: Where values of environment variables are, what is used first.
+ENV_FILES = (
+    ".env",
+    ".env.local",
+    "env.local",
+    ".env.example",
+    ".env.sample",
+    ".env.dist",
+    ".env.template",
+    "env.example",
+)
+#: Folders that hold no project of the user's own.
+FOREIGN = frozenset({"node_modules", "site-packages", "venv", "env", "dist", "build", "__pycache__"})
+_VERSION = re.compile(r"(\d+\.\d+)")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a project's folder says. Entry points are `module:attribute`; empty where there is none."""
+
+    #: The folder that was asked about, and the one in or below it that holds manage.py: what servers run in.
+    folder: Path
+    project: Path
+    settings: str
+    wsgi: str
+    asgi: str
+    #: The files that name its packages, and their lock.
+    dependencies: tuple[Path, ...]
+    #: The Python that it asks for, and the file that says so; empty where it says nothing.
+    python: str
+    python_from: str
+    env_files: tuple[Path, ...]
+
+
+def look_at(folder: Path, settings: str = "") -> Found:
+    """Reads the project in `folder`, or a little below it; `settings` is the module where somebody has named it.
+
+    UsageError where there is no manage.py, more than one, none that leads to a settings module, or no entry point.
+    """
+    folder = folder.resolve()
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder")
+    manage = _only_manage(folder)
+    project = manage.parent
+    settings = settings or _settings_module(manage)
+    if not _source_of(project, settings):
+        raise UsageError(f"{settings} is not under {project}: name the settings module with --settings")
+    wsgi, asgi = (_entry_point(project, settings, kind) for kind in ("wsgi", "asgi"))
+    if not wsgi and not asgi:
+        raise UsageError(f"{project}: neither a wsgi.py nor an asgi.py with an `application` beside {settings}")
+    python, python_from = _python(project, folder)
+    return Found(
+        folder=folder,
+        project=project,
+        settings=settings,
+        wsgi=wsgi,
+        asgi=asgi,
+        dependencies=_dependencies(project, folder),
+        python=python,
+        python_from=python_from,
+        env_files=tuple(
+            place / name for place in _places(project, folder) for name in ENV_FILES if (place / name).is_file()
+        ),
+    )
+
+
+def _only_manage(folder: Path) -> Path:
+    """The one manage.py that is nearest to `folder`."""
+    for depth in range(MANAGE_DEPTH + 1):
+        found = list(_at_depth(folder, depth, "manage.py"))
+        if len(found) > 1:
+            names = ", ".join(str(path.relative_to(folder)) for path in found)
+            raise UsageError(f"{folder} has more than one Django project ({names}); give the folder of one of them")
+        if found:
+            return found[0]
+    raise UsageError(
+        f"{folder}: no manage.py that sets {SETTINGS_VARIABLE}, here or up to {MANAGE_DEPTH} folders down; "
+        "give the folder that holds it"
+    )
+
+
+def _at_depth(folder: Path, depth: int, name: str) -> Iterator[Path]:
+    for path in sorted(folder.glob("/".join(["*"] * depth + [name]))):
+        between = path.relative_to(folder).parts[:-1]
+        foreign = any(part in FOREIGN or part.startswith(".") for part in between)
+        if not foreign and SETTINGS_VARIABLE in _text(path):
+            yield path
+
+
+def _settings_module(manage: Path) -> str:
+    """The default that manage.py gives; where it works that out, the only settings beside an entry point."""
+    for path in (manage, *sorted(manage.parent.glob("*/wsgi.py"))):
+        _refuse_what_wins_over_us(path)
+    for node in ast.walk(_parsed(manage)):
+        value = _value_given(node)
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            return value.value
+    found = [
+        f"{path.parent.name}.settings"
+        for path in sorted(manage.parent.glob("*/wsgi.py"))
+        if _source_of(manage.parent, f"{path.parent.name}.settings")
+    ]
+    if len(found) != 1:
+        raise UsageError(
+            f"{manage} works out {SETTINGS_VARIABLE} as it runs, and {len(found)} packages beside it have settings and "
+            "a wsgi.py; name the module with --settings"
+        )
+    return found[0]
+
+
+def _refuse_what_wins_over_us(path: Path) -> None:
+    """The overlay comes in through DJANGO_SETTINGS_MODULE: code that insists on its own would run without it."""
+    text = _text(path)
+    if "configurations" in text and "from configurations" in text:
+        raise UsageError(f"{path} uses django-configurations: settings that are classes cannot be overlaid")
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Assign) and _value_given(node) is not None:
+            raise UsageError(
+                f"{path}:{node.lineno}: os.environ[{SETTINGS_VARIABLE!r}] = … wins over the environment, so that the "
+                f"database under test could not be put in; write os.environ.setdefault({SETTINGS_VARIABLE!r}, …) there"
+            )
+
+
+def _value_given(node: ast.AST) -> ast.expr | None:
+    """What `os.environ.setdefault("DJANGO_SETTINGS_MODULE", …)` or `os.environ["…"] = …` gives; None elsewhere."""
+    if isinstance(node, ast.Call) and len(node.args) == 2 and _is_variable(node.args[0]):
+        return node.args[1]
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+        return node.value if _is_variable(node.targets[0].slice) else None
+    return None
+
+
+def _is_variable(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == SETTINGS_VARIABLE
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        raise UsageError(f"{path} is not Python that can be read: {error}") from error
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _source_of(project: Path, module: str) -> Path | None:
+    """The file or package of a dotted module under `project`."""
+    path = project.joinpath(*module.split("."))
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((found for found in candidates if found.is_file()), None)
+
+
+def _entry_point(project: Path, settings: str, kind: str) -> str:
+    """`package.wsgi:application`, from the settings' own package outwards; then from any package of the project."""
+    parts = settings.split(".")[:-1]
+    inside = [".".join([*parts[:length], kind]) for length in range(len(parts), -1, -1)]
+    beside = [f"{path.parent.name}.{kind}" for path in sorted(project.glob(f"*/{kind}.py"))]
+    for module in (*inside, *beside):
+        source = _source_of(project, module)
+        if source is not None and "application" in _text(source):
+            return f"{module}:application"
+    return ""
+
+
+def _places(project: Path, folder: Path) -> list[Path]:
+    """Beside manage.py first, and then up to the folder that was asked about."""
+    return [project, *(parent for parent in project.parents if parent.is_relative_to(folder))]
+
+
+def _dependencies(project: Path, folder: Path) -> tuple[Path, ...]:
+    """The first file that names any package, with its lock."""
+    for place in _places(project, folder):
+        for name, locks in WANTED:
+            path = place / name
+            if path.is_file() and read_packages("", [path]).requirements:
+                return (path, *(place / lock for lock in locks if (place / lock).is_file()))
+    return ()
+
+
+def _python(project: Path, folder: Path) -> tuple[str, str]:
+    """The version that a file names, or one that `requires-python` lets in; empty where the runner's own will do."""
+    for place in _places(project, folder):
+        for name in (".python-version", "runtime.txt"):
+            path = place / name
+            if path.is_file() and (found := _VERSION.search(_text(path))):
+                return found[1], name
+        if (path := place / "pyproject.toml").is_file():
+            wanted = tomllib.loads(_text(path)).get("project", {}).get("requires-python", "")
+            if version := _other_python(wanted):
+                return version, "pyproject.toml"
+    return "", ""
+
+
+def _other_python(wanted: str) -> str:
+    """The oldest that `requires-python` lets in, where it shuts out the runner's own."""
+    try:
+        allowed = SpecifierSet(wanted)
+    except InvalidSpecifier:
+        return ""
+    # Patch releases are as good as any: a bound such as >=3.11.4 does not shut the series out.
+    fitting = [version for version in PYTHONS if allowed.contains(f"{version}.99")]
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return fitting[0] if wanted and fitting and own not in fitting else ""

@@ -1,0 +1,217 @@
+"""What was found, as the files that a person goes on with: app.yaml and a matrix to begin with."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.adopt.ask import Answer
+from runner.adopt.crawl import title
+from runner.adopt.look import Found
+from runner.adopt.trial import Page
+from runner.adopt.variables import Variable
+from runner.stacks.app import Engine, slug
+
+APP, MATRIX, TRAFFIC = "app.yaml", "matrix.yaml", "traffic.py"
+FILES = (APP, MATRIX, TRAFFIC)
+KEPT_AGE = 60
+USERS = 8
+#: As a matrix writes the engines.
+DATABASES = {"postgres": "pg: {engine: postgres}", "mysql": "my: {engine: mysql}"}
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """All that there is to write down. `left_out` says of a database why it is not in the matrix."""
+
+    found: Found
+    answer: Answer
+    variables: Sequence[Variable]
+    python: str
+    aliases: Mapping[str, str]
+    setup: Sequence[Sequence[str]]
+    #: By the database on which alone the project needs them.
+    apps: Mapping[Engine, Sequence[str]]
+    pages: Sequence[Page]
+    databases: Sequence[Engine]
+    left_out: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return slug(self.found.project.name)
+
+    @property
+    def ready(self) -> str:
+        """A page that answers by itself, the cheapest first; any answer will do where there is none."""
+        plain = (page for page in self.pages if "?" not in page.path)
+        answering = sorted(plain, key=lambda page: (page.status, page.asked_database))
+        return answering[0].path if answering else ""
+
+    @property
+    def asked_for(self) -> Sequence[Page]:
+        """The pages that visitors see: what traffic is made of where there is no access log."""
+        shown = [page for page in self.pages if page.status == 200]
+        public = [page for page in shown if "admin" not in page.path]
+        return public or shown or self.pages
+
+
+def app_yaml(adopted: Adopted, out: Path) -> str:
+    """The description, with where each thing was found; paths are relative to `out`."""
+    found, answer = adopted.found, adopted.answer
+    beside = "beside the settings"
+    lines = [
+        f"# {adopted.name}, as `connbench init` found it. Change whatever is wrong; docs/your-app.md has every field.",
+        "",
+        "# The folder of manage.py.",
+        f"project: {_text(_relative(found.project, out))}",
+        "# From manage.py.",
+        f"settings: {found.settings}",
+        *([f"# {beside}.", f"wsgi: {found.wsgi}"] if found.wsgi else []),
+        *([f"# {beside}.", f"asgi: {found.asgi}"] if found.asgi else []),
+        *_python(adopted),
+        *_dependencies(adopted, out),
+        *_variables(adopted.variables),
+        *_aliases(adopted.aliases),
+        *_apps(adopted.apps),
+        "",
+        "# Arguments of manage.py, run once and in this order into a fresh database. Load your data here too:",
+        "#   - [loaddata, fixture.json]",
+        "setup:",
+        *(f"  - {_list(arguments)}" for arguments in adopted.setup),
+        "",
+        "# Answers once the process is up." if adopted.ready else "# Any answer will do: no page was found.",
+        f"ready: {_text(adopted.ready)}",
+        "",
+        "# Each is asked for before anything is measured. `database: false` takes no query.",
+        *_checks(adopted.pages),
+        "",
+        "# What a matrix is driven with unless it says otherwise.",
+        f"traffic: ./{TRAFFIC}",
+    ]
+    if answer.notes:
+        lines += ["", *(f"# Note: {note}." for note in answer.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def matrix_yaml(adopted: Adopted) -> str:
+    """Four cells: two databases where the project can, and the present connection settings against others."""
+    server = "gunicorn: {kind: gunicorn, worker_class: gthread, workers: 2, threads: 4}"
+    if not adopted.found.wsgi:
+        server = "uvicorn: {kind: uvicorn, workers: 2}"
+    servers = [server]
+    if len(adopted.databases) == 1:
+        more = "sync: {kind: gunicorn, worker_class: sync, workers: 4}"
+        servers.append(more if adopted.found.wsgi else "single: {kind: uvicorn, workers: 1}")
+    connections = _connections(adopted.answer)
+    databases = [DATABASES[engine] for engine in adopted.databases]
+    lines = [
+        f"# A beginning for {adopted.name}: more servers, settings and poolers are in matrices/all.yaml.",
+        f"name: {adopted.name}",
+        f"app: ./{APP}",
+        f"load: {{users: {USERS}}}",
+        "",
+        *(f"# Without {engine}: {why.splitlines()[0]}" for engine, why in adopted.left_out.items()),
+        "databases:",
+        *(f"  {database}" for database in databases),
+        "servers:",
+        *(f"  {one}" for one in servers),
+        "connections:",
+        *(f"  {one}" for one in connections),
+        "matrix:",
+        f"  database: {_names(databases)}",
+        f"  server: {_names(servers)}",
+        f"  connection: {_names(connections)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _python(adopted: Adopted) -> list[str]:
+    if not adopted.python:
+        return []
+    stated = adopted.python == adopted.found.python
+    said = f"From {adopted.found.python_from}." if stated else "The oldest here for which its packages exist."
+    return [f"# {said}", f'python: "{adopted.python}"']
+
+
+def _dependencies(adopted: Adopted, out: Path) -> list[str]:
+    files = adopted.found.dependencies
+    if not files:
+        return ["# No file that names its packages was found: Django alone is installed.", "dependencies: []"]
+    return [
+        "# Servers and drivers come in connbench's own locked versions.",
+        f"dependencies: {_list([_relative(path, out) for path in files])}",
+    ]
+
+
+def _variables(variables: Sequence[Variable]) -> list[str]:
+    if not variables:
+        return []
+    origins = [f"from {one.origin}" if one.origin else "stands in: no file has a value" for one in variables]
+    rows = [f"  {one.name}: {_text(one.value)}  # {origin}" for one, origin in zip(variables, origins, strict=True)]
+    return ["# The settings ask for these.", "env:", *rows]
+
+
+def _aliases(aliases: Mapping[str, str]) -> list[str]:
+    return ["databases:", *(f"  {alias}: {role}" for alias, role in aliases.items())] if aliases else []
+
+
+def _apps(apps: Mapping[Engine, Sequence[str]]) -> list[str]:
+    rows = [f"  {engine}: {_list(names)}" for engine, names in apps.items()]
+    return ["# Django's system check asks for these, on that database alone.", "apps:", *rows] if rows else []
+
+
+def _checks(pages: Sequence[Page]) -> list[str]:
+    if not pages:
+        return ["checks: []"]
+    lines = ["checks:"]
+    for page in pages:
+        parts = [f"path: {_text(page.path)}", f"status: {page.status}"]
+        if text := title(page):
+            parts.append(f"contains: {_text(text)}")
+        if not page.asked_database:
+            parts.append("database: false")
+        lines.append(f"  - {{{', '.join(parts)}}}")
+    return lines
+
+
+def _connections(answer: Answer) -> list[str]:
+    """The project's own settings first: they are what the others are compared with."""
+    default = answer.default
+    age = default.get("CONN_MAX_AGE", 0)
+    present: dict[str, Any] = {"conn_max_age": age}
+    if default.get("CONN_HEALTH_CHECKS"):
+        present["conn_health_checks"] = True
+    if default.get("POOL"):
+        present = {"pool": {"kind": "native"}}
+    kept: dict[str, Any] = {"conn_max_age": KEPT_AGE, "conn_health_checks": True}
+    other = {"conn_max_age": 0} if age != 0 or default.get("POOL") else kept
+    name = "persistent" if other["conn_max_age"] else "per-request"
+    return [f"present: {_mapping(present)}  # as the settings have it", f"{name}: {_mapping(other)}"]
+
+
+def _relative(path: Path, out: Path) -> str:
+    return os.path.relpath(path, out.resolve())
+
+
+def _names(definitions: Sequence[str]) -> str:
+    return f"[{', '.join(one.partition(':')[0] for one in definitions)}]"
+
+
+def _mapping(values: Mapping[str, Any]) -> str:
+    """In YAML's flow style."""
+    return "{" + ", ".join(f"{key}: {_value(value)}" for key, value in values.items()) + "}"
+
+
+def _value(value: Any) -> str:
+    return _mapping(value) if isinstance(value, Mapping) else json.dumps(value)
+
+
+def _list(values: Sequence[str]) -> str:
+    return f"[{', '.join(map(_text, values))}]"
+
+
+def _text(value: str) -> str:
+    """Text as JSON writes it, which is YAML too."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,130 @@
+"""Run by the harness, once: what an app's settings and URLs say. Prints one JSON object as its last line.
+
+Runs inside the app's environment with the settings module's name as its argument. The settings are imported by
+themselves first; then Django is set up under the overlay, with a database in memory: no server is connected to.
+"""
+
+import importlib
+import json
+import os
+import re
+import sys
+from typing import Any
+
+from connbench_aliases import under_test
+
+CELL = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+#: Told of each database; nothing that is a secret.
+SHOWN = ("ENGINE", "CONN_MAX_AGE", "CONN_HEALTH_CHECKS", "ATOMIC_REQUESTS", "DISABLE_SERVER_SIDE_CURSORS")
+#: How os.environ, django-environ, environs, python-decouple and home-made helpers name what they miss.
+MISSING = (
+    re.compile(r"[Ss]et the ['\"]?([A-Z][A-Z0-9_]+)"),
+    re.compile(r"^([A-Z][A-Z0-9_]+) not found\. Declare"),
+    re.compile(r"[Ee]nvironment variable:? ['\"]?([A-Z][A-Z0-9_]+)"),
+    re.compile(r"([A-Z][A-Z0-9_]+)['\"]? environment variable"),
+)
+NAME = re.compile(r"[A-Z][A-Z0-9_]+")
+SECRET = re.compile(r"['\"]([A-Z0-9_]*SECRET_KEY[A-Z0-9_]*)['\"]")
+#: Paths that a look should not follow.
+HARMFUL = re.compile(r"log-?out|sign-?out|delete|remove|debug|silk|__", re.IGNORECASE)
+
+
+def main() -> None:
+    print(json.dumps(look(sys.argv[1])))  # noqa: T201  the answer
+
+
+def look(module: str) -> dict[str, Any]:
+    """`missing` names an environment variable; `problem` says what is wrong; otherwise what was seen."""
+    try:
+        settings = importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001  an app's settings can raise anything
+        return told(error)
+    if not getattr(settings, "SECRET_KEY", "") and (name := _secret_of(settings)):
+        return {"missing": name}
+    seen = {
+        "databases": {alias: _shown(one) for alias, one in getattr(settings, "DATABASES", {}).items()},
+        "debug": bool(getattr(settings, "DEBUG", False)),
+        "apps": [app for app in getattr(settings, "INSTALLED_APPS", []) if isinstance(app, str)],
+        "https": bool(getattr(settings, "SECURE_SSL_REDIRECT", False)),
+        "user_model": getattr(settings, "AUTH_USER_MODEL", "auth.User"),
+        "more_setup": _more_setup(settings),
+        "prefixes": [str(getattr(settings, name, None) or "") for name in ("STATIC_URL", "MEDIA_URL")],
+    }
+    try:
+        under_test(getattr(settings, "DATABASES", {}), CELL, json.loads(os.environ["CONNBENCH_OVERLAY"])["aliases"])
+        return {**seen, **_set_up()}
+    except Exception as error:  # noqa: BLE001
+        return {**seen, **told(error)}
+
+
+def told(error: Exception) -> dict[str, str]:
+    """What is missing or wrong, from what the app raised."""
+    text = str(error)
+    if isinstance(error, KeyError) and error.args and NAME.fullmatch(str(error.args[0])):
+        return {"missing": str(error.args[0])}
+    for pattern in MISSING:
+        if found := pattern.search(text):
+            return {"missing": found[1]}
+    return {"problem": f"{type(error).__name__}: {text}"}
+
+
+def _secret_of(settings: Any) -> str:
+    """The variable from which the settings, or those that they are built upon, take their SECRET_KEY."""
+    known = [
+        settings,
+        *(module for name, module in sys.modules.items() if name.startswith(settings.__name__.split(".")[0])),
+    ]
+    for module in known:
+        path = getattr(module, "__file__", None)
+        if path and path.endswith(".py") and (found := SECRET.search(open(path, encoding="utf-8").read())):  # noqa: PTH123, SIM115
+            return found[1]
+    return ""
+
+
+def _shown(database: dict[str, Any]) -> dict[str, Any]:
+    options = database.get("OPTIONS") or {}
+    shown = {name: database[name] for name in SHOWN if name in database}
+    return {**shown, "POOL": bool(options.get("pool")), "OPTIONS": sorted(map(str, options))}
+
+
+def _more_setup(settings: Any) -> list[list[str]]:
+    """Management commands beside `migrate` without which pages fail: what settings ask for and nobody has made."""
+    commands = []
+    caches = getattr(settings, "CACHES", {}).values()
+    if any("DatabaseCache" in cache.get("BACKEND", "") for cache in caches):
+        commands.append(["createcachetable"])
+    storage = getattr(settings, "STORAGES", {}).get("staticfiles", {}).get("BACKEND", "")
+    storage = storage or getattr(settings, "STATICFILES_STORAGE", "")
+    root = str(getattr(settings, "STATIC_ROOT", None) or "")
+    made = os.path.exists(os.path.join(root, "staticfiles.json"))  # noqa: PTH110, PTH118  settings have either
+    if "Manifest" in storage and root and not made and not getattr(settings, "DEBUG", False):
+        commands.append(["collectstatic", "--no-input"])
+    return commands
+
+
+def _set_up() -> dict[str, Any]:
+    import django  # noqa: PLC0415  the settings may be wrong
+
+    django.setup()
+    from django.urls import get_resolver  # noqa: PLC0415  it wants to be set up
+
+    paths = sorted(set(_paths(get_resolver().url_patterns, "/")), key=lambda path: (path.count("/"), path))
+    return {"django": django.get_version(), "paths": [path for path in paths if not HARMFUL.search(path)]}
+
+
+def _paths(patterns: Any, before: str) -> list[str]:
+    """Every path without a parameter in it."""
+    found = []
+    for pattern in patterns:
+        text = str(pattern.pattern).removeprefix("^").removesuffix("$").removesuffix("\\Z").replace("\\.", ".")
+        if re.search(r"[<>()\[\]*+?\\|]", text):
+            continue
+        if hasattr(pattern, "url_patterns"):
+            found += _paths(pattern.url_patterns, before + text)
+        else:
+            found.append(before + text)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""What a project's folder says, found without running a line of it; what is missing is one clear message."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.adopt.look import look_at
+from runner.errors import UsageError
+from tests.adopt.projects import make_project
+
+
+def test_a_plain_project_says_everything(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "mine")
+    found = look_at(project)
+    assert (found.folder, found.project) == (project, project)
+    assert found.settings == "site_of_mine.settings"
+    assert (found.wsgi, found.asgi) == ("site_of_mine.wsgi:application", "site_of_mine.asgi:application")
+    assert found.dependencies == (project / "requirements.txt",)
+    assert (found.python, found.python_from) == ("", "")
+
+
+def test_a_settings_package_and_a_folder_above(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "repository" / "backend", settings="site_of_mine.settings.production")
+    (tmp_path / "repository" / "pyproject.toml").write_text('[project]\nname = "mine"\ndependencies = ["django"]\n')
+    (project / "requirements.txt").unlink()
+    found = look_at(tmp_path / "repository")
+    assert found.project == project
+    assert found.settings == "site_of_mine.settings.production"
+    assert found.wsgi == "site_of_mine.wsgi:application", "found outside the settings' package"
+    assert found.dependencies == (tmp_path / "repository" / "pyproject.toml",)
+
+
+def test_a_settings_module_that_manage_py_works_out(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    text = (project / "manage.py").read_text().replace('"site_of_mine.settings"', '"%s.settings" % NAME')
+    (project / "manage.py").write_text(text)
+    assert look_at(project).settings == "site_of_mine.settings"
+
+
+def test_a_tool_s_pyproject_without_dependencies_is_passed_over(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    (project / "pyproject.toml").write_text('[project]\nname = "mine"\nrequires-python = ">=3.12"\n')
+    found = look_at(project)
+    assert found.dependencies == (project / "requirements.txt",)
+    assert (found.python, found.python_from) == ("3.12", "pyproject.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "lock", "text"),
+    [
+        ("pyproject.toml", "uv.lock", '[project]\nname = "m"\ndependencies = ["django>=5"]\n'),
+        ("pyproject.toml", "poetry.lock", '[tool.poetry.dependencies]\npython = "^3.11"\ndjango = "^5.2"\n'),
+        ("Pipfile", "Pipfile.lock", '[packages]\ndjango = "*"\n'),
+    ],
+)
+def test_a_lock_stands_beside_what_is_wanted(tmp_path: Path, name: str, lock: str, text: str) -> None:
+    project = make_project(tmp_path)
+    (project / name).write_text(text)
+    (project / lock).touch()
+    assert look_at(project).dependencies == (project / name, project / lock)
+
+
+def test_a_python_that_a_file_names(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    (project / ".python-version").write_text("3.13.1\n")
+    assert look_at(project).python == "3.13"
+
+
+@pytest.mark.parametrize(
+    ("breakage", "words"),
+    [
+        (lambda p: (p / "manage.py").unlink(), "no manage.py that sets DJANGO_SETTINGS_MODULE"),
+        (lambda p: (p / "site_of_mine" / "settings.py").unlink(), "site_of_mine.settings is not under"),
+        (lambda p: [(p / "site_of_mine" / f"{k}sgi.py").unlink() for k in "wa"], "neither a wsgi.py nor an asgi.py"),
+        (
+            lambda p: (p / "site_of_mine" / "wsgi.py").write_text('os.environ["DJANGO_SETTINGS_MODULE"] = "x"'),
+            r"wsgi.py:1: os.environ\['DJANGO_SETTINGS_MODULE'\] = … wins .* write os.environ.setdefault",
+        ),
+        (
+            lambda p: (p / "manage.py").write_text("from configurations.management import x  # DJANGO_SETTINGS_MODULE"),
+            "django-configurations: settings that are classes",
+        ),
+        (lambda p: (p / "manage.py").write_text("DJANGO_SETTINGS_MODULE ="), "is not Python that can be read"),
+        (lambda p: make_project(p / "other") and (p / "manage.py").rename(p / "gone"), ""),
+    ],
+)
+def test_what_stands_in_the_way_is_one_message(tmp_path: Path, breakage, words: str) -> None:  # type: ignore[no-untyped-def]
+    project = make_project(tmp_path)
+    breakage(project)
+    if not words:
+        assert look_at(project).project == project / "other"
+        return
+    with pytest.raises(UsageError, match=words):
+        look_at(project)
+
+
+def test_two_projects_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    make_project(tmp_path / "one")
+    make_project(tmp_path / "two")
+    with pytest.raises(UsageError, match=r"more than one Django project \(one/manage.py, two/manage.py\)"):
+        look_at(tmp_path)
+
+
+def test_no_folder_at_all(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such folder"):
+        look_at(tmp_path / "nowhere")
+
+
+def test_a_virtual_environment_inside_is_not_looked_into(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "mine")
+    make_project(tmp_path / "mine" / "venv" / "lib")
+    (project / "manage.py").rename(project / "gone.py")
+    with pytest.raises(UsageError, match=r"no manage\.py"):
+        look_at(project)
