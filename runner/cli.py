@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 
 from runner import doctor
-from runner.advise import AdviseOptions, run_advise
 from runner.adopt.check import check as check_app
 from runner.adopt.initialise import InitOptions, initialise, parse_databases
 from runner.adopt.traffic import parse_methods, write_traffic
+from runner.advise import AdviseOptions, run_advise
 from runner.analysis.compare import compare_folders
 from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
@@ -94,6 +94,8 @@ class TableFormat(StrEnum):
 class AdviceFormat(StrEnum):
     text = "text"
     md = "md"
+
+
 def _plainly(console: Console) -> Callable[[str], None]:
     """Prints text as it stands."""
     return partial(console.print, markup=False, highlight=False, soft_wrap=True)

@@ -114,9 +114,7 @@ def with_sampler(
     return replace(prepared, sampler=sampler)
 
 
-def make_template(
-    name: str, database: Database, app: App, environment: AppEnvironment, provider: Provider
-) -> Template:
+def make_template(name: str, database: Database, app: App, environment: AppEnvironment, provider: Provider) -> Template:
     """Runs the app's own set-up commands once."""
     with asking(database, "a database for the template"):
         account = database.create_empty(name)

@@ -62,7 +62,7 @@ def faulty_app(fault: str, folder: Path) -> App:
     (copy / "runner_probe.py").write_text(f"PROBE = {PROBE_QUERY!r}\n")
     source = FAULTS[fault] if fault == "raises" else WRAPPED.format(fault=FAULTS[fault])
     (copy / "faulty.py").write_text(source)
-    return App(fault, copy, shop.description.model_copy(update={"wsgi": "faulty:application"}))
+    return App(fault, copy, shop.description.model_copy(update={"wsgi": "faulty:application"}), copy / "app.yaml")
 
 
 class Injector:

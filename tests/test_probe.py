@@ -116,7 +116,7 @@ class FakeService:
 
 def make_app(*checks: dict[str, Any]) -> App:
     description = {"settings": "s", "wsgi": "w", "setup": [], "ready": "/health/", "checks": checks}
-    return App("shop", Path("/nowhere"), AppDescription.model_validate(description))
+    return App("shop", Path("/nowhere"), AppDescription.model_validate(description), Path("/nowhere/app.yaml"))
 
 
 class Scene:

@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 from runner.adopt.access_log import is_file
-from runner.adopt.trial import Page, Standing
+from runner.adopt.trial import Page
 from runner.stacks.servers.base import PROBE_QUERY
 
 #: Pages that are asked for, and of those that answer, the pages that are kept.
@@ -16,7 +17,14 @@ MOST_ASKED = 40
 MOST_KEPT = 12
 #: What a link should not lead to: it ends a session, or takes something away.
 AVOIDED = ("logout", "signout", "log-out", "sign-out", "delete", "remove")
-_MARK = re.compile(rf"([?&]|%3F|%26){PROBE_QUERY}")
+#: The mark of the harness's own requests: before other parameters, or behind them.
+_MARK = re.compile(rf"(?<=[?&]){PROBE_QUERY}&|([?&]|%3F|%26){PROBE_QUERY}(?!&)")
+
+
+class Asked(Protocol):
+    """An app that stands."""
+
+    def get(self, path: str) -> Page | None: ...
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Visit:
     broken: Sequence[Page]
 
 
-def crawl(standing: Standing, paths: Iterable[str], prefixes: Sequence[str]) -> Visit:
+def crawl(standing: Asked, paths: Iterable[str], prefixes: Sequence[str]) -> Visit:
     """Asks for each path twice, since the first answer of a page may fill a cache; `prefixes` are of files."""
     files = [urlsplit(prefix).path for prefix in prefixes if urlsplit(prefix).path not in ("", "/")]
     waiting = deque(["/", *paths])
@@ -68,7 +76,7 @@ def links(page: Page) -> list[str]:
     targets = [*([page.location] if page.location else []), *found.targets]
     paths = []
     for target in targets:
-        # A page may link to itself, with the mark of the harness's own requests.
+        # A page may link to itself as it was asked for.
         where = urlsplit(urljoin(f"http://site{page.path}", _MARK.sub("", target)))
         if where.scheme == "http" and where.netloc == "site":
             paths.append(f"{where.path}?{where.query}" if where.query else where.path)

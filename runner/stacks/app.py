@@ -230,10 +230,12 @@ class Overlay:
     shown: Mapping[str, Any]
     #: What is nobody else's to know.
     secrets: Sequence[str] = ()
+    #: Variables that came from the app's own description: they may be anything.
+    given: frozenset[str] = frozenset()
 
     def masked(self, environment: Mapping[str, str]) -> dict[str, str]:
         """An environment for the record: wherever a secret stands in it, there is a mask."""
-        shown = dict(environment)
+        shown = {name: MASK if name in self.given else value for name, value in environment.items()}
         for secret in self.secrets:
             shown = {name: value.replace(secret, MASK) for name, value in shown.items()}
         return shown
@@ -272,4 +274,5 @@ def make_overlay(
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     hidden = [token, *filter(None, [database.get("PASSWORD")])]
-    return Overlay(env, token, {"default": {**database, "PASSWORD": MASK}}, hidden)
+    shown = {"default": {**database, "PASSWORD": MASK}}
+    return Overlay(env, token, shown, hidden, frozenset(app.description.env))

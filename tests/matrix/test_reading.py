@@ -296,7 +296,7 @@ def test_a_resolved_matrix_can_be_read_again(tmp_path: Path) -> None:
             "app: shp",
             "2:6: app: no folder under apps/ with an app.yaml: found 'shp', allowed: shop; did you mean",
         ),
-        ("app: shop", "app: ../shop", "2:6: app: found '../shop', allowed: a name"),
+        ("app: shop", "app: ../shop", "2:6: app: found '../shop', and there is no "),
         (
             "profile: mixed",
             "profile: mixt",

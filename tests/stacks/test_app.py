@@ -133,6 +133,7 @@ def test_the_overlay_carries_everything_in_one_variable() -> None:
     content = json.loads(overlay.env["CONNBENCH_OVERLAY"])
     assert content == {
         "settings": "shop.settings",
+        "aliases": {},
         "databases": {"default": settings},
         "allowed_hosts": ["127.0.0.1"],
         "middleware": ["connbench_timing.TimingMiddleware"],

@@ -1,0 +1,30 @@
+"""Values for what settings insist on: the project's own files first."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.adopt.variables import value_of
+
+
+def test_the_first_file_that_has_it(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("EMPTY=\nNAME='from env'\n")
+    (tmp_path / ".env.example").write_text("NAME=example\nEMPTY=filled\n")
+    files = [tmp_path / ".env", tmp_path / ".env.example"]
+    assert (value_of("NAME", files).value, value_of("NAME", files).origin) == ("from env", ".env")
+    assert (value_of("EMPTY", files).value, value_of("EMPTY", files).origin) == ("filled", ".env.example")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "sqlite://:memory:"),
+        ("POSTGRES_PORT", "5432"),
+        ("DJANGO_DEBUG", "False"),
+        ("PAYMENT_URL", "http://127.0.0.1/"),
+        ("ANYTHING", "connbench"),
+    ],
+)
+def test_what_stands_in_is_chosen_by_the_name(name: str, value: str) -> None:
+    found = value_of(name, [])
+    assert (found.value, found.origin) == (value, "")
