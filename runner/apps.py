@@ -59,9 +59,10 @@ def take_app(source: AppSource, into: Path) -> App:
 
 
 def with_app(cell: Cell, app: App) -> Cell:
-    """The cell in the environment that this app needs."""
+    """The cell in the environment that this app needs, with as many aliases of its database as the app has."""
     python = {PYTHON: app.description.python} if app.description.python else {}
-    return replace(cell, app_packages=app.packages, versions={**python, **cell.versions})
+    replicas = sum(role == "default" for role in app.description.databases.values())
+    return replace(cell, app_packages=app.packages, replicas=replicas, versions={**python, **cell.versions})
 
 
 def for_app(plan: Plan, app: App) -> Plan:

@@ -21,6 +21,7 @@ from runner.advise import AdviseOptions, run_advise
 from runner.analysis.compare import compare_folders
 from runner.analysis.history import add_night, night_of, read_history, series_of
 from runner.analysis.summary import write_summary
+from runner.apps import for_app
 from runner.bench import Options, bench, conclude, has_failed
 from runner.bisect import BisectOptions
 from runner.bisect import bisect as run_bisect
@@ -46,6 +47,7 @@ from runner.report.wording import counted
 from runner.results.merge import merge as merge_shards
 from runner.results.store import open_run
 from runner.resume import finish, finish_spread
+from runner.stacks.app import load_app
 
 app = typer.Typer(
     name="connbench",
@@ -318,7 +320,7 @@ def plan(
     if deployment is not None:
         refuse_if_impossible(expansion)
         print_deployment(deployment, messages)
-    planned = make_plan(expansion, read, seed=0)
+    planned = for_app(make_plan(expansion, read, seed=0), load_app(read.app))
     if as_json:
         sys.stdout.write(json.dumps(plan_as_json(expansion, planned), indent=1) + "\n")
     else:

@@ -18,6 +18,7 @@ from runner.stacks.environment import AppEnvironment
 MOST_VARIABLES = 60
 #: The engines of Django's own backends, as a matrix names them.
 FAMILIES = {"postgresql": "postgres", "postgis": "postgres", "mysql": "mysql"}
+DATABASE_URL = "DATABASE_URL"
 IN_MEMORY = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 
 
@@ -35,6 +36,8 @@ class Answer:
     django: str = ""
     #: Every path of the URL configuration that has no parameter.
     paths: Sequence[str] = ()
+    #: Aliases under which it reaches the same database as under `default`.
+    replicas: Sequence[str] = ()
     #: Management commands that it needs beside `migrate`.
     more_setup: Sequence[Sequence[str]] = ()
     problem: str = ""
@@ -85,12 +88,20 @@ def ask(app: App, environment: AppEnvironment, env_files: Sequence[Path] = ()) -
         told = _told(app, environment, {variable.name: variable.value for variable in given})
         missing = told.pop("missing", "")
         if not missing:
-            return Answer(**told), given
+            answer = Answer(**told)
+            if _has_database(answer) or any(variable.name == DATABASE_URL for variable in given):
+                return answer, given
+            # dj-database-url says nothing of a missing address, and leaves its other settings out.
+            missing = DATABASE_URL
         if any(variable.name == missing for variable in given) or missing in app.description.env:
             return Answer(**told, problem=f"{missing} is set, and {app.description.settings} still misses it"), given
         given.append(value_of(missing, env_files))
     names = ", ".join(variable.name for variable in given[:5])
     raise UsageError(f"{app.description.settings} asks for more than {MOST_VARIABLES} variables ({names} …)")
+
+
+def _has_database(answer: Answer) -> bool:
+    return bool(answer.default.get("ENGINE")) or not answer.databases or bool(answer.problem)
 
 
 def _told(app: App, environment: AppEnvironment, given: Mapping[str, str]) -> dict[str, Any]:

@@ -62,9 +62,9 @@ def initialise(options: InitOptions, say: Say) -> int:
     if answer.problem:
         raise UsageError(f"{found.settings}: {_with_hint(answer.problem)}")
     env = {variable.name: variable.value for variable in variables}
-    description = app.description.model_copy(
-        update={"env": env, "setup": [["migrate", "--no-input"], *answer.more_setup]}
-    )
+    aliases = {**dict.fromkeys(answer.replicas, "default"), **options.databases}
+    setup = [["migrate", "--no-input"], *answer.more_setup]
+    description = app.description.model_copy(update={"env": env, "databases": aliases, "setup": setup})
     app = replace(app, description=description)
     tried = try_out(app, environment, answer, traffic, say)
     adopted = _adopted(found, answer, variables, app, tried)

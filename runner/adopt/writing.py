@@ -154,7 +154,8 @@ def _variables(variables: Sequence[Variable]) -> list[str]:
 
 
 def _aliases(aliases: Mapping[str, str]) -> list[str]:
-    return ["databases:", *(f"  {alias}: {role}" for alias, role in aliases.items())] if aliases else []
+    said = "# Of DATABASES: another way to the cell's database (default), or taken out (none)."
+    return [said, "databases:", *(f"  {alias}: {role}" for alias, role in aliases.items())] if aliases else []
 
 
 def _apps(apps: Mapping[Engine, Sequence[str]]) -> list[str]:

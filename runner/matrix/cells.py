@@ -41,6 +41,8 @@ class Cell:
     phases: tuple[PhaseSpec, ...] = ()
     #: What the app asks for beside servers and drivers; None where the locked set has all that it needs.
     app_packages: AppPackages | None = None
+    #: Further aliases under which the app reaches the same database.
+    replicas: int = 0
 
     @property
     def serves(self) -> bool:

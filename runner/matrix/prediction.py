@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from runner.matrix.cells import Cell, Prediction
 from runner.matrix.phased_prediction import with_phases
 from runner.matrix.pooling import behind_pooler
+from runner.matrix.replicas import with_replicas
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.drivers import DRIVERS
 from runner.stacks.pools import Demand, PoolSpec
@@ -47,7 +48,7 @@ def predict(cell: Cell, checks: int = CHECKING_CLIENTS) -> Prediction:
         prediction = _kept_by_clients(at, checks)
     else:
         prediction = _kept_by_nobody("greenlet" if cell.server.cooperative else "thread")
-    own = (_with_start, _with_replaced_workers, _with_fork, _with_late_patch)
+    own = (_with_start, _with_replaced_workers, _with_fork, _with_late_patch, with_replicas)
     for further in (*own, _with_pooler, _closed_when_idle, with_phases):
         prediction = further(prediction, cell)
     return _within(prediction, usable_connections(cell.database))

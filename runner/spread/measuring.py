@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from runner.apps import for_app
 from runner.bench import PROVIDERS, build_environments, require_programs, this_machine
 from runner.errors import ConnbenchError
 from runner.interrupts import terminate_like_interrupt
@@ -28,7 +29,7 @@ from runner.turn import own_turn
 
 def describe(order: Order, messages: Console) -> Description:
     """This host; builds what the plan needs, so that the first block takes no longer than the others."""
-    plan = order.plan()
+    plan = for_app(order.plan(), load_app(order.app))
     require_programs(plan)
     machine = this_machine(plan, build_environments(plan.cells, messages))
     return Description(host=machine.host, versions=machine.versions, source=source_hash(order.app))
@@ -36,10 +37,11 @@ def describe(order: Order, messages: Console) -> Description:
 
 def measure(order: Order, messages: Console, folder: Path) -> bytes:
     """Runs the block when this host has nothing else to measure; all that came of it, as a parcel."""
-    plan = order.plan()
+    app = load_app(order.app)
+    plan = for_app(order.plan(), app)
     require_programs(plan)
     environments = build_environments(plan.cells, messages)
-    apps = dict.fromkeys(plan.cells, load_app(order.app))
+    apps = dict.fromkeys(plan.cells, app)
     lines = Lines(messages, plan.planned_seconds)
     with own_turn(wait=True, say=messages.print):
         Run(plan, apps, environments, RunFolder(folder), lines, PROVIDERS[order.provider]).execute()

@@ -79,3 +79,80 @@ def make_project(folder: Path, more: str = "", settings: str = "site_of_mine.set
     module.write_text(SETTINGS + more)
     (folder / "requirements.txt").write_text("Django>=5.2,<5.3\n")
     return folder
+
+
+#: As a grown-up project has it: settings from the environment, a custom user model, a replica, a transaction a view.
+AWKWARD = """
+import dj_database_url
+import environ
+
+env = environ.Env()
+SECRET_KEY = env("SITE_SECRET")
+FLAG = os.environ["SITE_FLAG"]
+DATABASES = {
+    "default": {**dj_database_url.config(conn_max_age=600, conn_health_checks=True), "ATOMIC_REQUESTS": True},
+    "replica": {**env.db("REPLICA_URL"), "TEST": {"MIRROR": "default"}},
+}
+DATABASE_ROUTERS = ["site_of_mine.routers.Reader"]
+INSTALLED_APPS += ["people"]
+AUTH_USER_MODEL = "people.Person"
+"""
+ROUTER = """\
+class Reader:
+    def db_for_read(self, model, **hints):
+        return "replica"
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+    def allow_relation(self, one, other, **hints):
+        return True
+
+    def allow_migrate(self, db, app_label, **hints):
+        return db == "default"
+"""
+MODELS = """\
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.db import models
+
+
+class Person(AbstractBaseUser):
+    email = models.EmailField(unique=True)
+    USERNAME_FIELD = "email"
+    objects = BaseUserManager()
+"""
+MIGRATION = """\
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = []
+    operations = [
+        migrations.CreateModel(
+            name="Person",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("password", models.CharField(max_length=128)),
+                ("last_login", models.DateTimeField(blank=True, null=True)),
+                ("email", models.EmailField(max_length=254, unique=True)),
+            ],
+        ),
+        migrations.RunSQL("INSERT INTO people_person (password, email) VALUES ('', 'first@example.org')"),
+    ]
+"""
+
+
+def make_awkward_project(folder: Path) -> Path:
+    """One whose settings package asks for three variables, of which a file has two."""
+    project = make_project(folder, AWKWARD, "site_of_mine.settings.production")
+    (project / "site_of_mine" / "routers.py").write_text(ROUTER)
+    (project / ".env.example").write_text("REPLICA_URL=postgres://live:secret@replica.example/live\nSITE_FLAG=on\n")
+    people = project / "people" / "migrations"
+    people.mkdir(parents=True)
+    (people / "__init__.py").touch()
+    (people.parent / "__init__.py").touch()
+    (people.parent / "models.py").write_text(MODELS)
+    (people / "0001_initial.py").write_text(MIGRATION)
+    (project / "requirements.txt").write_text("Django>=5.2,<5.3\ndj-database-url==3.0.1\ndjango-environ==0.12.0\n")
+    return project

@@ -18,7 +18,7 @@ def test_the_first_file_that_has_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DATABASE_URL", "sqlite://:memory:"),
+        ("DATABASE_URL", "postgres://connbench:connbench@127.0.0.1/connbench"),
         ("POSTGRES_PORT", "5432"),
         ("DJANGO_DEBUG", "False"),
         ("PAYMENT_URL", "http://127.0.0.1/"),

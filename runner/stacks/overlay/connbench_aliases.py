@@ -53,17 +53,20 @@ def under_test(
     """
     default = own.get("default", {})
     refuse_engine(default)
-    kept = {name: default[name] for name in KEPT if name in default}
     if unknown := sorted(set(aliases) - set(own)):
         raise Refused(f"app.yaml names the database {unknown[0]!r}, which DATABASES does not have")
-    databases = {"default": {**kept, **cell}}
+    databases = {"default": {**_kept(default), **cell}}
     for alias, database in own.items():
         role = "default" if alias == "default" else aliases.get(alias) or role_of(alias, database, default)
         if alias == "default" or role == "none":
             continue
         # A database in a file or in memory has no server: it stays as it is.
-        databases[alias] = dict(database) if role == "file" else {**databases["default"]}
+        databases[alias] = dict(database) if role == "file" else {**_kept(database), **cell}
     return databases
+
+
+def _kept(database: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: database[name] for name in KEPT if name in database}
 
 
 def refuse_engine(database: Mapping[str, Any]) -> None:

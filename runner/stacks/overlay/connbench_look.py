@@ -51,8 +51,10 @@ def look(module: str) -> dict[str, Any]:
         "prefixes": [str(getattr(settings, name, None) or "") for name in ("STATIC_URL", "MEDIA_URL")],
     }
     try:
-        under_test(getattr(settings, "DATABASES", {}), CELL, json.loads(os.environ["CONNBENCH_OVERLAY"])["aliases"])
-        return {**seen, **_set_up()}
+        aliases = json.loads(os.environ["CONNBENCH_OVERLAY"])["aliases"]
+        used = under_test(getattr(settings, "DATABASES", {}), CELL, aliases)
+        replicas = [alias for alias, one in used.items() if alias != "default" and one["NAME"] == CELL["NAME"]]
+        return {**seen, "replicas": replicas, **_set_up()}
     except Exception as error:  # noqa: BLE001
         return {**seen, **told(error)}
 

@@ -1,0 +1,158 @@
+"""Real projects, small ones: taken up and checked on both databases, or refused with the reason."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runner.adopt.ask import Answer, ask
+from runner.adopt.initialise import fitting
+from runner.adopt.look import look_at
+from runner.stacks.app import App, AppDescription, load_app
+from tests.adopt.commands import call
+from tests.adopt.projects import make_awkward_project, make_project
+
+pytestmark = pytest.mark.server
+
+
+def test_a_plain_project_needs_nothing_said(tmp_path: Path) -> None:
+    """As `django-admin startproject` leaves it, with some views: two commands, nothing asked."""
+    project = make_project(tmp_path / "mine")
+    done = call("init", project, folder=tmp_path)
+    assert done.code == 0, done.text
+    assert "/broken/ answers 500, and is left out" in done.text
+    app = load_app(str(project / "connbench"))
+    assert (app.name, app.folder) == ("mine", project)
+    assert [(check.path, check.contains, check.database) for check in app.description.checks] == [
+        ("/", "Mine", True),
+        ("/about/", "", False),
+    ]
+    assert app.description.ready == "/about/", "the cheapest page"
+    matrix = project / "connbench" / "matrix.yaml"
+    done = call("check", "-m", matrix, folder=tmp_path)
+    assert done.code == 0, done.text
+    for name in ("pg", "my"):
+        assert f"ok {name}: GET / answers 200" in done.text
+    assert done.text.count("requests of 2 kinds, none failed") == 2
+    assert "mine is ready" in done.text
+    again = call("init", project, folder=tmp_path)
+    assert again.code == 2
+    assert "has app.yaml, matrix.yaml, traffic.py already: --force writes them anew" in again.text
+
+
+def test_what_is_wrong_is_said_before_a_long_matrix(tmp_path: Path) -> None:
+    """A check that fails, and traffic that does: each is told, and the others are tried all the same."""
+    project = make_project(tmp_path / "mine")
+    (project / "app.yaml").write_text(
+        "settings: site_of_mine.settings\nwsgi: site_of_mine.wsgi:application\ndependencies: [requirements.txt]\n"
+        "setup: [[migrate, --no-input]]\nready: /about/\ntraffic: ./traffic.py\n"
+        "checks:\n  - {path: /, contains: Yours}\n  - {path: /gone/}\n  - {path: /about/}\n"
+    )
+    (project / "traffic.py").write_text(
+        "from locust import task\n\nfrom runner.load.user import BenchmarkUser\n\n\nclass Visitor(BenchmarkUser):\n"
+        "    @task\n    def ask(self):\n        self.client.get('/broken/')\n"
+    )
+    matrix = project / "matrix.yaml"
+    matrix.write_text(
+        "name: mine\napp: ./app.yaml\ndatabases: {pg: {engine: postgres}}\nservers: {g: {kind: gunicorn}}\n"
+        "connections: {c: {conn_max_age: 0}}\nmatrix: {database: [pg]}\n"
+    )
+    done = call("check", "-m", matrix, folder=tmp_path)
+    assert done.code == 1, done.text
+    assert "WRONG pg: GET /: 'Yours' is not in the answer" in done.text
+    assert "WRONG pg: GET /gone/: status 404, expected 200" in done.text
+    assert "ok pg: GET /about/ answers 200" in done.text
+    assert "HTTP 500 (GET /broken/)" in done.text
+    assert "3 things wrong" in done.text
+
+
+def test_a_grown_up_project_needs_nothing_said_either(tmp_path: Path) -> None:
+    """dj-database-url, django-environ, a settings package, a custom user model, ATOMIC_REQUESTS and a replica."""
+    project = make_awkward_project(tmp_path / "awkward")
+    done = call("init", project, folder=tmp_path)
+    assert done.code == 0, done.text
+    assert "SITE_SECRET has no value in the project" in done.text
+    description = load_app(str(project / "connbench")).description
+    assert description.settings == "site_of_mine.settings.production"
+    assert {name: description.env[name] for name in ("SITE_FLAG", "REPLICA_URL")} == {
+        "SITE_FLAG": "on",
+        "REPLICA_URL": "postgres://live:secret@replica.example/live",
+    }
+    assert description.databases == {"replica": "default"}
+    assert all(check.database for check in description.checks), "every view is a transaction"
+    text = (project / "connbench" / "matrix.yaml").read_text()
+    assert "present: {conn_max_age: 600, conn_health_checks: true}" in text
+    assert "per-request: {conn_max_age: 0}" in text
+    checks = (
+        (project / "connbench" / "app.yaml")
+        .read_text()
+        .replace('path: "/about/", status: 200', 'path: "/about/", status: 200, contains: "in a transaction: True"')
+    )
+    (project / "connbench" / "app.yaml").write_text(
+        checks.replace('path: "/", status: 200, contains: "Mine"', 'path: "/", status: 200, contains: "1 users"')
+    )
+    done = call("check", "-m", project / "connbench" / "matrix.yaml", folder=tmp_path)
+    assert done.code == 0, done.text
+
+
+def asked(tmp_path: Path, more: str, databases: dict[str, str] | None = None) -> Answer:
+    """What a project says whose settings end so; nothing is started but its interpreter."""
+    project = make_project(tmp_path / "mine", more)
+    found = look_at(project)
+    description = AppDescription.model_validate(
+        {
+            "settings": found.settings,
+            "wsgi": found.wsgi,
+            "dependencies": [str(path) for path in found.dependencies],
+            "databases": databases or {},
+            "setup": [],
+            "ready": "",
+            "checks": [],
+        }
+    )
+    app, environment = fitting(App("mine", project, description, project / "app.yaml"), lambda _: None)
+    return ask(app, environment)[0]
+
+
+def test_a_plain_projects_answer(tmp_path: Path) -> None:
+    answer = asked(tmp_path, "")
+    assert answer.problem == ""
+    assert list(answer.paths) == ["/", "/about/", "/broken/"], "a path with a parameter in it is no page"
+    assert answer.django.startswith("5.2.")
+    assert (answer.debug, answer.https, answer.user_model, answer.family) == (False, False, "auth.User", "")
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ('DATABASES["default"]["ENGINE"] = "django.contrib.gis.db.backends.postgis"', "GeoDjango's engine"),
+        ('DATABASES["default"]["ENGINE"] = "django_tenants.postgresql_backend"', "does more than Django's own"),
+        (
+            'DATABASES["stock"] = {"ENGINE": "django.db.backends.mysql", "NAME": "stock"}',
+            r"has 'stock' beside 'default'.*`stock: default`.*`stock: none`",
+        ),
+        ('raise RuntimeError("not on this machine")', "RuntimeError: not on this machine"),
+        ('INSTALLED_APPS += ["no_such_app"]', "ModuleNotFoundError: No module named 'no_such_app'"),
+    ],
+)
+def test_what_cannot_be_handled_is_refused_with_the_reason(tmp_path: Path, more: str, reason: str) -> None:
+    assert re.search(reason, asked(tmp_path, more).problem)
+
+
+def test_a_database_that_somebody_has_decided_about(tmp_path: Path) -> None:
+    more = 'DATABASES["stock"] = {"ENGINE": "django.db.backends.mysql", "NAME": "stock"}'
+    assert asked(tmp_path, more, {"stock": "none"}).problem == ""
+
+
+def test_what_it_needs_beside_migrations(tmp_path: Path) -> None:
+    more = """
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"}}
+INSTALLED_APPS += ["django.contrib.staticfiles", "django.contrib.postgres"]
+STATIC_URL, STATIC_ROOT = "static/", BASE_DIR / "collected"
+STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}}
+SECURE_SSL_REDIRECT = True
+"""
+    answer = asked(tmp_path, more)
+    assert answer.more_setup == [["createcachetable"], ["collectstatic", "--no-input"]]
+    assert "django.contrib.postgres is among" in answer.postgres_alone
+    assert any("SECURE_SSL_REDIRECT is on" in note for note in answer.notes)
