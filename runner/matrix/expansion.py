@@ -56,8 +56,8 @@ def expand(matrix: MatrixFile, limit: int | None = MOST_CELLS) -> Expansion:
     count = axes.count()
     if limit is not None and count > limit:
         raise UsageError(
-            f"the matrix {matrix.name!r} has {count:,} cells; at most {limit:,} are taken. Cut an axis short, "
-            "or add --yes if all of them are meant."
+            f"the matrix {matrix.name!r} has {count:,} cells; at most {limit:,} are taken. Cut an axis short; "
+            "`connbench run` and `plan` take more with --yes."
         )
     cells: list[Cell] = []
     skipped: list[SkippedCell] = []
