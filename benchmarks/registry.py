@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from benchmarks import gate, generator, interleaving, overhead, recorder, sampler, size, soak, timing
+from benchmarks import gate, generator, interleaving, overhead, recorder, sampler, scale, size, soak, timing
 
 
 class Benchmark(Protocol):
@@ -26,4 +26,5 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "overhead": overhead,
     "soak": soak,
     "size": size,
+    "scale": scale,
 }

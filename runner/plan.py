@@ -2,6 +2,7 @@
 
 import fnmatch
 import hashlib
+import heapq
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -284,8 +285,11 @@ def _groups(cells: Sequence[Cell]) -> list[_Group]:
 def _of_shard(groups: Sequence[_Group], shard: Shard) -> list[_Group]:
     """Groups dealt out by size, each to the shard that has the fewest cells up to then."""
     dealt: list[list[_Group]] = [[] for _ in range(shard.count)]
+    fewest = [(0, number) for number in range(shard.count)]
     for group in sorted(groups, key=lambda group: (-len(group.cells), group.name)):
-        min(dealt, key=lambda own: sum(len(one.cells) for one in own)).append(group)
+        cells, number = fewest[0]
+        dealt[number].append(group)
+        heapq.heapreplace(fewest, (cells + len(group.cells), number))
     own = dealt[shard.number - 1]
     if not own:
         raise UsageError(

@@ -118,10 +118,14 @@ def _databases(shards: Sequence[RunFolder], ends: Sequence[RunEnd]) -> list[Data
 
 def _in_order(cells: Sequence[CellRecord], records: Sequence[RunRecord]) -> list[CellRecord]:
     """As far as can be told the matrix's own order: by the axes' values as it lists them."""
-    axes = records[0].matrix.get("matrix", {})
+    # By their text: a value may be a list, and an axis may have thousands.
+    axes = {
+        axis: {json.dumps(value): place for place, value in reversed(list(enumerate(values)))}
+        for axis, values in records[0].matrix.get("matrix", {}).items()
+    }
 
     def place(cell: CellRecord) -> list[int]:
-        return [values.index(cell.axes[axis]) if cell.axes.get(axis) in values else -1 for axis, values in axes.items()]
+        return [places.get(json.dumps(cell.axes.get(axis)), -1) for axis, places in axes.items()]
 
     return sorted(cells, key=place)
 
