@@ -33,7 +33,7 @@ LIMIT = 580
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ({"within": "10s"}, "a coarse pass alone takes about 32 s, and there are 10 s"),
+        ({"within": "10s"}, "a coarse pass alone takes about 26 s, and there are 10 s"),
         ({"within": "10"}, "--within: '10' is no duration"),
         ({"headroom": "20"}, "--headroom: found '20', allowed: a percentage"),
         ({"memory": "2G"}, "--memory: found '2G', allowed: a size such as '512MB'"),
@@ -164,7 +164,8 @@ def test_it_ends_with_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_eight_threads_are_advised_to_eight_clients(tmp_path: Path) -> None:
     """Requests sleep in the database: two threads make a quarter of what eight do, and 120 do not fit in the budget."""
     log = tmp_path / "log"
-    process = connbench(["advise", "-m", str(MATRIX), "--out", str(tmp_path / "out"), "--wait"], log)
+    asked = ["--within", "45s", "--out", str(tmp_path / "out"), "--wait"]
+    process = connbench(["advise", "-m", str(MATRIX), *asked], log)
     family = Family(process.pid)
     family.watch_until(lambda: process.poll() is not None, LIMIT)
     assert family.alive() == []
@@ -173,9 +174,9 @@ def test_eight_threads_are_advised_to_eight_clients(tmp_path: Path) -> None:
     places = {place.cell: place for place in found.places}
     assert "120 connections for a room of 51" in places["pg-lots-forever"].reason
     assert places["pg-lots-forever"].blocks == 0
-    # Enough noise may leave two of the three unresolved, and nothing to recommend: that is an answer too.
+    # On a busy machine the time may be over before anything can be recommended: that is an answer too.
     assert process.returncode == (0 if found.cell else 1), log.read_text()
-    assert found.cell not in ("pg-few-per-request", "pg-few-forever", "pg-lots-forever")
+    assert found.cell not in ("pg-few-per-request", "pg-lots-forever")
     if found.cell is not None:
         assert found.gain is not None
         assert found.gain.value is not None
@@ -193,6 +194,7 @@ def test_eight_threads_are_advised_to_eight_clients(tmp_path: Path) -> None:
     run = folder.run()
     assert {cell.reference for cell in run.cells} == {"pg-few-per-request"}
     assert {skipped.id: skipped.reason.partition(" ")[0] for skipped in run.skipped} == {
+        "pg-few-forever": "excluded",
         "pg-lots-per-request": "excluded",
         "pg-lots-forever": "120",
     }

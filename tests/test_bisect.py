@@ -202,7 +202,7 @@ def test_the_version_that_burns_the_processor_is_found(
     """Real environments from a real index, real gates; the loss is some 80 %, and the limit is 40 %."""
     monkeypatch.setattr(environment, "CACHE", tmp_path / "envs")
     brief = "load.profile=read,load.count=200ms,load.windows=2,load.window=400ms"
-    code, text = told(tmp_path, capsys, both=f"app={shop},server=many,connection=forever,{brief}")
+    code, text = told(tmp_path, capsys, both=f"app={shop},server=few,connection=forever,{brief}")
     outcomes = notes(tmp_path).outcomes
     # Noise may leave a version unresolved; it makes no quick one slow, and no slow one quick.
     assert outcomes["99.1"] in ("slow", "unknown"), text
