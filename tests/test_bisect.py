@@ -195,7 +195,7 @@ def shop(tmp_path: Path) -> Path:
 
 @pytest.mark.server
 @pytest.mark.usefixtures("index")
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_the_version_that_burns_the_processor_is_found(
     tmp_path: Path, shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
