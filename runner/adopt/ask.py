@@ -78,7 +78,7 @@ class Answer:
         return notes
 
 
-def ask(app: App, environment: AppEnvironment, env_files: Sequence[Path] = ()) -> tuple[Answer, list[Variable]]:
+def ask(app: App, environment: AppEnvironment, examples: Sequence[Path] = ()) -> tuple[Answer, list[Variable]]:
     """Asks until nothing is missing; also the environment variables that had to be given beside the app's own.
 
     UsageError where the settings go on asking, StackError where Python itself does not come up.
@@ -93,9 +93,9 @@ def ask(app: App, environment: AppEnvironment, env_files: Sequence[Path] = ()) -
                 return answer, given
             # dj-database-url says nothing of a missing address, and leaves its other settings out.
             missing = DATABASE_URL
-        if any(variable.name == missing for variable in given) or missing in app.description.env:
+        if any(variable.name == missing for variable in given) or missing in app.env:
             return Answer(**told, problem=f"{missing} is set, and {app.description.settings} still misses it"), given
-        given.append(value_of(missing, env_files))
+        given.append(value_of(missing, examples))
     names = ", ".join(variable.name for variable in given[:5])
     raise UsageError(f"{app.description.settings} asks for more than {MOST_VARIABLES} variables ({names} …)")
 

@@ -58,7 +58,7 @@ def initialise(options: InitOptions, say: Say) -> int:
     say(f"{found.project}: settings {found.settings}, serves {found.wsgi or found.asgi}")
     say(f"packages from {', '.join(path.name for path in found.dependencies) or 'no file'}; building their environment")
     app, environment = fitting(_provisional(found, options, out), say)
-    answer, variables = ask(app, environment, found.env_files)
+    answer, variables = ask(app, environment, found.env_examples)
     if answer.problem:
         raise UsageError(f"{found.settings}: {_with_hint(answer.problem)}")
     env = {variable.name: variable.value for variable in variables}
@@ -85,6 +85,7 @@ def _provisional(found: Found, options: InitOptions, out: Path) -> App:
         wsgi=found.wsgi,
         asgi=found.asgi,
         python=found.python,
+        env_files=[str(path) for path in found.env_files],
         dependencies=[str(path) for path in found.dependencies],
         databases=options.databases,
         setup=[],

@@ -35,17 +35,9 @@ WANTED: Sequence[tuple[str, Sequence[str]]] = (
 )
 #: Python versions that a `requires-python` is held against, the oldest first.
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-#: Where values of environment variables are, what is used first.
-ENV_FILES = (
-    ".env",
-    ".env.local",
-    "env.local",
-    ".env.example",
-    ".env.sample",
-    ".env.dist",
-    ".env.template",
-    "env.example",
-)
+#: Where a deployment's environment variables are, secrets among them; and where a project shows what they look like.
+ENV_FILES = (".env", ".env.local")
+ENV_EXAMPLES = (".env.example", ".env.sample", ".env.dist", ".env.template", "env.example", "example.env")
 #: Folders that hold no project of the user's own.
 FOREIGN = frozenset({"node_modules", "site-packages", "venv", "env", "dist", "build", "__pycache__"})
 _VERSION = re.compile(r"(\d+\.\d+)")
@@ -67,6 +59,7 @@ class Found:
     python: str
     python_from: str
     env_files: tuple[Path, ...]
+    env_examples: tuple[Path, ...]
 
 
 def look_at(folder: Path, settings: str = "") -> Found:
@@ -95,9 +88,8 @@ def look_at(folder: Path, settings: str = "") -> Found:
         dependencies=_dependencies(project, folder),
         python=python,
         python_from=python_from,
-        env_files=tuple(
-            place / name for place in _places(project, folder) for name in ENV_FILES if (place / name).is_file()
-        ),
+        env_files=_beside(project, folder, ENV_FILES),
+        env_examples=_beside(project, folder, ENV_EXAMPLES),
     )
 
 
@@ -204,6 +196,10 @@ def _entry_point(project: Path, settings: str, kind: str) -> str:
 def _places(project: Path, folder: Path) -> list[Path]:
     """Beside manage.py first, and then up to the folder that was asked about."""
     return [project, *(parent for parent in project.parents if parent.is_relative_to(folder))]
+
+
+def _beside(project: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(path for place in _places(project, folder) for name in names if (path := place / name).is_file())
 
 
 def _dependencies(project: Path, folder: Path) -> tuple[Path, ...]:

@@ -60,7 +60,7 @@ class Adopted:
 def app_yaml(adopted: Adopted, out: Path) -> str:
     """The description, with where each thing was found; paths are relative to `out`."""
     found, answer = adopted.found, adopted.answer
-    beside = "beside the settings"
+    beside = "Beside the settings"
     lines = [
         f"# {adopted.name}, as `connbench init` found it. Change whatever is wrong; docs/your-app.md has every field.",
         "",
@@ -72,6 +72,7 @@ def app_yaml(adopted: Adopted, out: Path) -> str:
         *([f"# {beside}.", f"asgi: {found.asgi}"] if found.asgi else []),
         *_python(adopted),
         *_dependencies(adopted, out),
+        *_env_files(found, out),
         *_variables(adopted.variables),
         *_aliases(adopted.aliases),
         *_apps(adopted.apps),
@@ -143,6 +144,13 @@ def _dependencies(adopted: Adopted, out: Path) -> list[str]:
         "# Servers and drivers come in connbench's own locked versions.",
         f"dependencies: {_list([_relative(path, out) for path in files])}",
     ]
+
+
+def _env_files(found: Found, out: Path) -> list[str]:
+    if not found.env_files:
+        return []
+    files = _list([_relative(path, out) for path in found.env_files])
+    return ["# Read with each start; what is secret in them stays there.", f"env_files: {files}"]
 
 
 def _variables(variables: Sequence[Variable]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -65,7 +66,9 @@ class AppDescription(Strict):
     #: What servers load, `module:attribute`; one of the two at the least.
     wsgi: str = ""
     asgi: str = ""
-    #: Environment variables of the app's processes, on top of the few that every process has.
+    #: Files with environment variables of the app's processes, as `.env`; secrets stay where they are.
+    env_files: Sequence[str] = ()
+    #: Environment variables of the app's processes, on top of those and of the few that every process has.
     env: Mapping[str, str] = Field(default_factory=dict)
     #: The Python that the app needs, such as "3.12"; the runner's own unless told.
     python: str = Field(default="", pattern=r"^(\d+\.\d+)?$")
@@ -119,6 +122,17 @@ class App:
         """What it asks for beside servers and drivers; None where the locked set has all that it needs."""
         files = [self.source.parent / path for path in self.description.dependencies]
         return read_packages(self.name, files) if files else None
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Environment variables of its processes; UsageError where a file of them is missing."""
+        found: dict[str, str] = {}
+        for name in self.description.env_files:
+            path = self.source.parent / name
+            if not path.is_file():
+                raise UsageError(f"{self.source}: env_files: there is no {path}")
+            found |= {key: value for key, value in dotenv_values(path).items() if value is not None}
+        return {**found, **self.description.env}
 
     @property
     def traffic(self) -> str:
@@ -267,7 +281,7 @@ def make_overlay(
         "process": asdict(process or Process()),
     }
     env = {
-        **app.description.env,
+        **app.env,
         "CONNBENCH_OVERLAY": json.dumps(content),
         "DJANGO_SETTINGS_MODULE": "connbench_settings",
         "PYTHONPATH": f"{OVERLAY}:{app.folder}",
@@ -275,4 +289,4 @@ def make_overlay(
     }
     hidden = [token, *filter(None, [database.get("PASSWORD")])]
     shown = {"default": {**database, "PASSWORD": MASK}}
-    return Overlay(env, token, shown, hidden, frozenset(app.description.env))
+    return Overlay(env, token, shown, hidden, frozenset(app.env))

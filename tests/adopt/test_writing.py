@@ -28,6 +28,7 @@ PAGES = [
 
 def adopted(tmp_path: Path) -> Adopted:
     (tmp_path / "manage.py").touch()
+    (tmp_path / ".env").write_text("TOKEN=quiet\nPORT=1\n")
     (tmp_path / "requirements.txt").write_text("django\n")
     found = Found(
         folder=tmp_path,
@@ -38,12 +39,13 @@ def adopted(tmp_path: Path) -> Adopted:
         dependencies=(tmp_path / "requirements.txt",),
         python="",
         python_from="",
-        env_files=(),
+        env_files=(tmp_path / ".env",),
+        env_examples=(),
     )
     return Adopted(
         found=found,
         answer=Answer(databases={"default": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None}}),
-        variables=[Variable("SECRET", "a: b # c", ".env"), Variable("PORT", "5432", "")],
+        variables=[Variable("SECRET", "a: b # c", ".env.example"), Variable("PORT", "5432", "")],
         python="3.12",
         aliases={"replica": "default"},
         setup=[["migrate", "--no-input"]],
@@ -68,6 +70,7 @@ def test_app_yaml_says_what_was_found(tmp_path: Path) -> None:
     description = app.description
     assert app.folder == tmp_path
     assert description.env == {"SECRET": "a: b # c", "PORT": "5432"}
+    assert app.env == {"SECRET": "a: b # c", "PORT": "5432", "TOKEN": "quiet"}
     assert description.databases == {"replica": "default"}
     assert description.apps == {"postgres": ["django.contrib.postgres"]}
     assert [(check.path, check.contains, check.database) for check in description.checks] == [
