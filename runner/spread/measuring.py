@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from runner.apps import for_app
 from runner.bench import PROVIDERS, build_environments, require_programs, this_machine
 from runner.errors import ConnbenchError
 from runner.interrupts import terminate_like_interrupt
@@ -23,13 +22,12 @@ from runner.results.store import RunFolder
 from runner.run import Run
 from runner.spread.order import Description, Order, source_hash
 from runner.spread.parcel import pack
-from runner.stacks.app import load_app
 from runner.turn import own_turn
 
 
 def describe(order: Order, messages: Console) -> Description:
     """This host; builds what the plan needs, so that the first block takes no longer than the others."""
-    plan = for_app(order.plan(), load_app(order.app))
+    plan = order.plan()
     require_programs(plan)
     machine = this_machine(plan, build_environments(plan.cells, messages))
     return Description(host=machine.host, versions=machine.versions, source=source_hash(order.app))
@@ -37,11 +35,10 @@ def describe(order: Order, messages: Console) -> Description:
 
 def measure(order: Order, messages: Console, folder: Path) -> bytes:
     """Runs the block when this host has nothing else to measure; all that came of it, as a parcel."""
-    app = load_app(order.app)
-    plan = for_app(order.plan(), app)
+    plan = order.plan()
     require_programs(plan)
     environments = build_environments(plan.cells, messages)
-    apps = dict.fromkeys(plan.cells, app)
+    apps = dict.fromkeys(plan.cells, order.app)
     lines = Lines(messages, plan.planned_seconds)
     with own_turn(wait=True, say=messages.print):
         Run(plan, apps, environments, RunFolder(folder), lines, PROVIDERS[order.provider]).execute()

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from runner.apps import for_app
 from runner.matrix.expansion import expand
 from runner.matrix.spec import MatrixFile
 from runner.models import Strict
 from runner.plan import Plan, PlannedGroup, make_plan
 from runner.results.schema import HostRecord
-from runner.stacks.app import ROOT
+from runner.stacks.app import ROOT, App, load_app
 
 #: What has to be the same on hosts whose blocks are put together; memory counts in steps of 256 MiB, as the kernel
 #: keeps a little of it for itself.
@@ -34,17 +35,16 @@ class Order(Strict):
     attempt: int = 1
 
     @property
-    def app(self) -> str:
-        """The app's name."""
-        return str(self.matrix["app"])
+    def app(self) -> App:
+        """The app, as this host has it."""
+        return load_app(str(self.matrix["app"]))
 
     def plan(self) -> Plan:
         """The plan of this block alone."""
         matrix = MatrixFile.model_validate(self.matrix)
         plan = make_plan(expand(matrix, None), matrix, self.seed, self.only, self.quick, self.blocks, block=self.block)
-        return replace(
-            plan, groups=tuple(_numbered(group, self.attempt) for group in plan.groups), blocks=1, adaptive=None
-        )
+        groups = tuple(_numbered(group, self.attempt) for group in plan.groups)
+        return for_app(replace(plan, groups=groups, blocks=1, adaptive=None), self.app)
 
 
 class Description(Strict):
@@ -59,13 +59,14 @@ def _numbered(group: PlannedGroup, attempt: int) -> PlannedGroup:
     return replace(group, attempts=tuple(replace(planned, attempt=attempt) for planned in group.attempts))
 
 
-def source_hash(app: str) -> str:
-    """The same for the same code, wherever the checkout is."""
-    digest = hashlib.sha256()
-    for folder in (*CODE, f"apps/{app}"):
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
-                digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode())
+def source_hash(app: App) -> str:
+    """The same for the same Python code and app.yaml, wherever connbench's checkout and the app's project are."""
+    digest = hashlib.sha256(app.source.read_bytes())
+    for base, folder in (*((ROOT, ROOT / name) for name in CODE), (app.folder, app.folder)):
+        for path in sorted(folder.rglob("*.py")):
+            within = path.relative_to(base)
+            if not any(part.startswith(".") for part in within.parts):
+                digest.update(f"{within}\0{path.stat().st_size}\0".encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from distributed import Client
 from rich.console import Console
 
+from runner.apps import for_app
 from runner.bench import Machine, Options, run_record, stop_rule
 from runner.errors import UsageError
 from runner.matrix.expansion import expand
@@ -21,6 +22,7 @@ from runner.results.store import RunFolder
 from runner.spread.coordinator import Block, Coordinator
 from runner.spread.hosts import Hosts
 from runner.spread.order import Description, Order, source_hash
+from runner.stacks.app import load_app
 
 CONNECT = 5.0
 
@@ -32,7 +34,8 @@ def measure(options: Options, scheduler: str, messages: Console) -> tuple[RunFol
     matrix = read_matrix(options.matrix)
     expansion = expand(matrix, options.most_cells)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
-    plan = make_plan(expansion, matrix, seed, options.only, options.quick, options.blocks)
+    planned = make_plan(expansion, matrix, seed, options.only, options.quick, options.blocks)
+    plan = for_app(planned, load_app(matrix.app))
     order = Order(
         matrix=matrix.model_dump(mode="json"),
         seed=seed,

@@ -1,5 +1,6 @@
 """Blocks over hosts: each exactly once in the folder, whatever becomes of those who measure them."""
 
+import contextlib
 import io
 import json
 from pathlib import Path
@@ -16,7 +17,8 @@ from runner.plan import Plan, make_plan
 from runner.progress import Lines
 from runner.results.schema import RunEnd
 from runner.results.store import RunFolder
-from runner.spread import coordinator
+from runner.resume import finish, finish_spread
+from runner.spread import coordinator, running
 from runner.spread.coordinator import Coordinator
 from runner.spread.hosts import Hosts
 from runner.spread.order import Order
@@ -171,3 +173,41 @@ def test_a_scheduler_without_workers_is_refused(
 ) -> None:
     with cluster(workshop, 0, monkeypatch) as client, pytest.raises(UsageError, match="--resources connbench=1"):
         spreading.run(client)
+
+
+def resumed(spreading: Spreading) -> int:
+    quiet = Console(file=spreading.said, width=200)
+    return finish_spread(spreading.folder.path, "tcp://here", results=quiet, messages=quiet, most_cells=None)
+
+
+def test_a_run_that_was_stopped_is_finished_on_the_hosts_that_are_there(
+    spreading: Spreading, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop.failing = {2: 2}
+    monkeypatch.setattr(running, "source_hash", lambda _: "same")
+    with cluster(workshop, 2, monkeypatch) as client:
+        assert spreading.run(client).status == "stopped"
+        monkeypatch.setattr(running, "_connected", lambda _: contextlib.nullcontext(client))
+        assert resumed(spreading) == 1, "what was made up has failed verdicts"
+        assert spreading.found() == every(spreading.plan)
+        begun = len(workshop.begun)
+        resumed(spreading)
+    assert len(workshop.begun) == begun, "nothing was missing"
+    end = spreading.folder.end()
+    assert end is not None
+    assert end.status == "finished"
+
+
+def test_a_run_of_one_host_is_not_resumed_on_several(spreading: Spreading) -> None:
+    with pytest.raises(UsageError, match="it was measured on one host"):
+        resumed(spreading)
+
+
+def test_a_run_of_several_hosts_is_not_resumed_on_this_one(
+    spreading: Spreading, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cluster(workshop, 1, monkeypatch) as client:
+        spreading.run(client)
+    quiet = Console(file=spreading.said, width=200)
+    with pytest.raises(UsageError, match="resume it with --scheduler"):
+        finish(spreading.folder.path, force=False, wait=False, results=quiet, messages=quiet)

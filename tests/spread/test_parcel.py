@@ -1,14 +1,17 @@
 """What comes from a host is taken in whole, or the folder stays as it was."""
 
 import io
+import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runner.spread.order import Description, Order, differences
+from runner.spread.order import Description, Order, differences, source_hash
 from runner.spread.parcel import Unfit, take_in
 from runner.spread.running import _blocks
+from runner.stacks.app import load_app
 from tests.spread.clusters import block_parcel
 from tests.spread.test_coordinator import Spreading
 from tests.synthetic import OTHER_HOST
@@ -83,3 +86,12 @@ def without(parcel: bytes, name: str) -> bytes:
             if not member.name.startswith(name):
                 target.addfile(member, source.extractfile(member) if member.isfile() else None)
     return left.getvalue()
+
+
+def test_other_code_is_another_source(tmp_path: Path) -> None:
+    shop = load_app("shop")
+    project = Path(shutil.copytree(shop.folder, tmp_path / "here" / "shop"))
+    copied = replace(shop, folder=project)
+    assert source_hash(copied) == source_hash(shop), "wherever it is"
+    (project / "manage.py").write_text("changed\n")
+    assert source_hash(copied) != source_hash(shop)
