@@ -47,8 +47,14 @@ FAULTS = {
         "    def start_response(status, *more): return inner('500 Internal Server Error', *more)"
     ),
     "never answers": "time.sleep(600)",
-    "hangs under load": "if number > 20: time.sleep(600)",
-    "dies under load": "if number > 20: os.kill(os.getppid(), signal.SIGKILL)",
+    # For good: gunicorn puts a fresh worker in the place of one that has been silent for 30 s.
+    "hangs under load": (
+        "hung = __file__ + '.hung'\n"
+        "    if number > 3 or (number and os.path.exists(hung)):\n"
+        "        open(hung, 'w').close()\n"
+        "        time.sleep(600)"
+    ),
+    "dies under load": "if number > 3: os.kill(os.getppid(), signal.SIGKILL)",
     # By the clock, so that it is the same on a slow machine: 30 MB a second in each worker.
     "leaks": "while len(hoard) < 30 * (time.monotonic() - begun): hoard.append(bytearray(os.urandom(1024) * 1024))",
 }
