@@ -13,7 +13,7 @@ class Done:
     text: str
 
 
-def call(*arguments: str | Path, folder: Path, limit: float = 400) -> Done:
+def call(*arguments: str | Path, folder: Path, limit: float = 1200) -> Done:
     """Runs one command to its end; what it printed on either stream, times and temporary ports aside."""
     log = folder / f"{arguments[0]}.log"
     log.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from runner.stacks.app import load_app
 from tests.adopt.commands import call
 from tests.processes import ROOT
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(3000)]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def start(foreign: Foreign, folder: Path) -> Path:
     found = sorted(Path(pyenv).glob(f"versions/{foreign.python}*/bin/python{foreign.python}"))
     if found:
         tool[4] = str(found[-1])
-    subprocess.run([*tool, *foreign.command, str(folder)], check=True, timeout=400, capture_output=True, cwd=folder)
+    subprocess.run([*tool, *foreign.command, str(folder)], check=True, timeout=1200, capture_output=True, cwd=folder)
     if foreign.requirements:
         (folder / "requirements.txt").write_text(foreign.requirements)
     return folder

@@ -12,7 +12,7 @@ from runner.stacks.app import App, AppDescription, load_app
 from tests.adopt.commands import call
 from tests.adopt.projects import make_awkward_project, make_project
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(1500)]
 
 
 def test_a_plain_project_needs_nothing_said(tmp_path: Path) -> None:
