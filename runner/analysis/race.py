@@ -123,6 +123,7 @@ class Look:
     leads: Mapping[str, Estimate]
     beaten: frozenset[str]
     #: The smallest relative difference from the leader that each one that is not beaten would have shown; 0.05 is 5 %.
+    #: None while there are too few blocks for any difference to count.
     detectable: float | None
 
 
@@ -154,7 +155,8 @@ def look(field: Field, candidates: Collection[str], may_lead: Collection[str], l
     )
     close = [lead for cell, lead in leads.items() if cell not in beaten and lead.error is not None]
     widest = max(close, key=lambda lead: lead.error or 0.0, default=None)
-    return Look(leader, leads, beaten, None if widest is None else detectable(widest, ALPHA / (2 * level)))
+    rests = widest is not None and widest.freedom >= LEAST_FREEDOM
+    return Look(leader, leads, beaten, detectable(widest, ALPHA / (2 * level)) if widest and rests else None)
 
 
 def _is_ahead(lead: Estimate, level: float) -> bool:
