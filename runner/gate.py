@@ -33,8 +33,10 @@ from runner.run import Run
 from runner.stacks.app import App
 from runner.turn import own_turn
 
-#: Enough windows for a steady block; nothing is asked about connections that idle.
-GATE_LOAD = {"load.idle": "100ms", "load.windows": 8, "load.window": "1s"}
+#: A shared machine's speed wanders within a second, so turns are short. As many as bring a block's own noise down to
+#: what starting anew brings into it, and let the 24 blocks that there may be end within ten minutes. Nothing is asked
+#: about connections that idle.
+GATE_LOAD = {"load.idle": "100ms", "load.windows": 12, "load.window": "400ms"}
 #: What both looks can take, and some blocks that may not count.
 MOST_BLOCKS = LAST_LOOK + MOST_CONFIRMING + 4
 #: Most gates end after about so many; the bar is drawn for them.
