@@ -17,7 +17,7 @@ TIMES = tuple(Waterfall.model_fields)
 #: Every figure of an attempt that is a number: what an expectation can bound, and the slots.
 
 _IDENTITY = ("cell", "block", "attempt", "group", "status", "reason")
-_WINDOW = ("cell", "block", "host", "round", "position", "seconds", "requests", "successes", "driven_requests")
+_WINDOW = ("cell", "block", "group", "host", "round", "position", "seconds", "requests", "successes", "driven_requests")
 
 
 def latest_of_each_block(attempts: Sequence[AttemptRecord]) -> list[AttemptRecord]:
@@ -101,7 +101,7 @@ def _at(values: Mapping[str, Any], path: Sequence[str]) -> float | None:
 def windows_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
     """One row a window of each attempt.
 
-    Columns: cell, block, host (its fingerprint), round, position, seconds, requests (answered), successes
+    Columns: cell, block, group, host (its fingerprint), round, position, seconds, requests (answered), successes
     (answered well), driven_requests (lead-in included), p50 … max (milliseconds), service_p95 (the open model's),
     cpu_app … (seconds, lead-in included).
     """
@@ -109,6 +109,7 @@ def windows_frame(attempts: Sequence[AttemptRecord]) -> pd.DataFrame:
         {
             "cell": record.cell,
             "block": record.block,
+            "group": record.group,
             "host": record.measured_on,
             "round": window.round,
             "position": window.position,

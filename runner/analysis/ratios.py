@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from runner.analysis.chance import Chance
 from runner.analysis.decisions import judge, no_judgement
 from runner.analysis.inference import Estimate, paired, sign_flip
 from runner.analysis.model import Judgement, Ratio
@@ -37,6 +38,11 @@ class _Logs:
         self._cells = {str(name): table[name].to_numpy(float) for name in table}
         blocks = table.index.get_level_values("block")
         self._places, self._blocks = pd.factorize(blocks, sort=True)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Those that have a column."""
+        return tuple(self._cells)
 
     def of(self, cell: str) -> NDArray[np.float64] | None:
         """A cell's column; None where it has none."""
@@ -71,6 +77,8 @@ class Comparison:
         self._unbounded = _unbounded(capacities)
         #: By cell: the host of each block. Nothing where there was but one.
         self._hosts = _hosts_of_blocks(windows, capacities)
+        self._groups = windows.drop_duplicates(["block", "cell"]).set_index(["block", "cell"])["group"]
+        self._chances: dict[str, Chance] = {}
         silent = windows[windows["successes"] <= 0]
         #: Cells that answered nothing well in some window: no ratio can be had of them.
         self._silent = {
@@ -126,9 +134,35 @@ class Comparison:
         return "" if np.isfinite(logs).all() else "too small to measure"
 
     def estimate(self, cell: str, reference: str, metric: str) -> Estimate | str:
-        """The mean log-ratio with what is needed to judge it, or the reason why there is none."""
+        """The mean log-ratio with what is needed to judge it, or the reason why there is none.
+
+        How much figures vary by chance is learned from all cells beside each other; from the pair alone where something
+        else is in a ratio's variance too: the differences of several hosts, or of the minutes between two groups.
+        """
         logs = self.independent(cell, reference, metric)
-        return self.obstacle((cell, reference), logs, metric) or paired(logs.to_list())
+        obstacle = self.obstacle((cell, reference), logs, metric)
+        if obstacle:
+            return obstacle
+        own = paired(logs.to_list())
+        return self._chance(metric).share(own) if self._side_by_side(cell, reference, logs.index) else own
+
+    def _side_by_side(self, cell: str, reference: str, blocks: "pd.Index[int]") -> bool:
+        if self._hosts:
+            return False
+        groups = (self._groups.reindex([(block, name) for block in blocks]) for name in (cell, reference))
+        return next(groups).to_list() == next(groups).to_list()
+
+    def _chance(self, metric: str) -> Chance:
+        if metric not in self._chances:
+            self._chances[metric] = Chance(self._by_group(metric))
+        return self._chances[metric]
+
+    def _by_group(self, metric: str) -> pd.DataFrame:
+        """The logs of each block: a row for each group that ran in it, a column a cell."""
+        by_cell = {cell: self.block_logs(cell, metric) for cell in self._logs[metric].cells}
+        logs = pd.concat(by_cell, names=["cell", "block"]).rename("log").reset_index()
+        logs["group"] = self._groups.reindex(pd.MultiIndex.from_frame(logs[["block", "cell"]])).to_numpy()
+        return logs.pivot(index=["block", "group"], columns="cell", values="log")
 
     def family(self, pairs: Sequence[tuple[str, str]], metric: str) -> list[Ratio]:
         """(cell, reference) pairs in one metric, judged together."""

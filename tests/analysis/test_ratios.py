@@ -18,7 +18,7 @@ CPU = "resources.app.cpu_seconds_per_request"
 def windows(rows: list[dict[str, float | str]]) -> pd.DataFrame:
     """Rows with what matters to the test; the rest is filled in."""
     whole = {"position": 0, "seconds": 1.0, "driven_requests": 100, "p50": 10.0, "p95": 20.0, "cpu_app": 1.0}
-    made = [{"host": "one", **whole, "requests": row["successes"], **row} for row in rows]
+    made = [{"host": "one", "group": "all", **whole, "requests": row["successes"], **row} for row in rows]
     return pd.DataFrame(made, columns=windows_frame([]).columns)
 
 
@@ -110,7 +110,7 @@ def test_nothing_at_all_is_no_error() -> None:
 
 
 def simulate(seed: int, pairs: int, blocks: int, effect: float) -> pd.DataFrame:
-    """Windows of pairs a0 and r0, a1 and r1, …: shared drift, the luck of each start, noise of each window."""
+    """Windows of pairs a0 and r0, a1 and r1, …: drift of a pair (a group), luck of a start, noise of a window."""
     random = np.random.default_rng(seed)
     shape = (pairs, blocks, 8)
     drift = random.normal(0, 0.2, shape)
@@ -123,6 +123,7 @@ def simulate(seed: int, pairs: int, blocks: int, effect: float) -> pd.DataFrame:
             pd.DataFrame(
                 {
                     "cell": [f"{name}{n}" for n in pair],
+                    "group": [f"pair {n}" for n in pair],
                     "block": block,
                     "round": number,
                     "successes": rates.ravel(),
@@ -157,7 +158,7 @@ def test_runs_in_which_nothing_differs_name_a_difference_in_at_most_one_of_twent
         alarms += any(ratio.verdict == "distinguishable" for ratio in found)
         alone += any((ratio.p or 1) <= 0.05 for ratio in found)
     assert alarms / runs <= 0.05
-    assert alone / runs > 0.4, "without Holm more than every other run would have named one"
+    assert alone / runs > 0.3, "without Holm more than every third run would have named one"
 
 
 def test_each_metric_is_a_family_of_all_ratios() -> None:
@@ -182,7 +183,7 @@ def on_hosts(seed: int, pairs: int, blocks: tuple[int, ...]) -> pd.DataFrame:
         rates = np.exp(6 + shift + random.normal(0, 0.02, favour.shape))
         pair, block = (axis.ravel() for axis in np.indices(favour.shape))
         cell = [f"{name}{n}" for n in pair]
-        frames.append(pd.DataFrame({"cell": cell, "block": block, "successes": rates.ravel()}))
+        frames.append(pd.DataFrame({"cell": cell, "group": "all", "block": block, "successes": rates.ravel()}))
     frame = pd.concat(frames, ignore_index=True)
     frame["host"] = [f"h{hosts[block]}" for block in frame["block"]]
     return frame.assign(round=0, position=0, seconds=1.0, driven_requests=100, p50=10.0, p95=20.0, cpu_app=1.0)

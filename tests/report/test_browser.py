@@ -62,7 +62,7 @@ def test_it_fits_is_accessible_and_says_the_answer_first(
         assert not is_wider_than_the_screen(page)
         for database in ("pg", "my"):
             verdict = page.get_by_role("article", name=database)
-            expect(verdict).to_contain_text("Choose" if database == "my" else "Quickest so far")
+            expect(verdict).to_contain_text("Choose")
             expect(verdict).to_contain_text("95 % interval")
             box = verdict.locator("h2").bounding_box()
             assert box is not None

@@ -113,7 +113,7 @@ def test_only_its_own_style_and_script_are_allowed(page: str) -> None:
 def test_the_answer_comes_first_then_what_went_wrong(page: str) -> None:
     text = Document(page).text
     order = (
-        *("1 cell failed", "Quickest so far", "Highest throughput", "Cells that failed", "connections.peak"),
+        *("1 cell failed", "Choose", "Highest throughput", "Cells that failed", "connections.peak"),
         *(
             "Which settings are better",
             "How sure each difference is",

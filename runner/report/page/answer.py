@@ -27,7 +27,7 @@ from runner.report.wording import (
 class Choice:
     """The cell to take, and in words: its gain, how sure that is, what it holds, why it and not one that is level.
 
-    `grade` is "sure", "level" or "unsure".
+    `grade` is "sure", "level", "better" (than the reference; too little is known of others) or "unsure".
     """
 
     cell: Cell
@@ -177,7 +177,8 @@ def _choice(answer: Answer, cells: dict[str, Cell]) -> Choice:
     alike = [quickest, *level]
     chosen = min(alike, key=_peak) if told and not answer.unknown else quickest
     ratio = chosen.ratios.get("throughput_rps")
-    sure, grade = _certainty(answer, len(level), told)
+    gains = ratio is not None and ratio.verdict == "distinguishable" and (ratio.value or 0) > 1
+    sure, grade = _certainty(answer, len(level), told=told, gains=gains)
     return Choice(
         cell=chosen,
         rate=f"{three_digits(_rate(chosen))} requests/s",
@@ -224,14 +225,16 @@ def _interval(ratio: Ratio | None) -> str:
     return f"95 % interval {three_digits(ratio.low)}–{three_digits(ratio.high)}"
 
 
-def _certainty(answer: Answer, level: int, told: bool) -> tuple[str, str]:
+def _certainty(answer: Answer, level: int, *, told: bool, gains: bool) -> tuple[str, str]:
+    """`gains`: it is told from its reference, whatever is known of the others."""
     if answer.unknown:
         return f"Not sure: fewer than {FEWEST_BLOCKS} blocks cannot tell cells apart. More blocks would.", "unsure"
     if not level:
         return "Quicker than every other cell of this database: told apart from all of them.", "sure"
     seen = would_have_seen(answer.detectable) if answer.detectable is not None else ""
     if not told:
-        return f"Underpowered against {counted(level, 'other')} ({seen}): more blocks would tell.", "unsure"
+        others = f"{counted(level, 'other')} may be as quick: underpowered ({seen} in each), more blocks would tell."
+        return (f"Quicker than the reference for sure. {others}", "better") if gains else (others, "unsure")
     return f"Not distinguishable from {counted(level, 'other')} ({seen}):", "level"
 
 
