@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -138,8 +139,10 @@ def cut_all_sessions(laboratory: Laboratory) -> Callable[[], object]:
 
     def cut() -> None:
         for one in laboratory.service("db").children():
-            if "connbench" in " ".join(one.cmdline()):
-                one.send_signal(signal.SIGTERM)
+            # A backend whose session has just ended by itself is no fault of the test.
+            with suppress(psutil.NoSuchProcess):
+                if "connbench" in " ".join(one.cmdline()):
+                    one.send_signal(signal.SIGTERM)
 
     return cut
 
