@@ -17,6 +17,7 @@ def asking(database: Database, what: str) -> Iterator[Database]:
     where the server is of no more use, StackError where it refused this one thing.
     """
     stuck = threading.Event()
+    late = f"did not answer within {waiting.DATABASE_REPLY:.0f} s ({what})"
 
     def give_up() -> None:
         stuck.set()
@@ -30,8 +31,7 @@ def asking(database: Database, what: str) -> Iterator[Database]:
         yield database
     except failures as error:
         if stuck.is_set():
-            limit = f"{waiting.DATABASE_REPLY:.0f} s"
-            raise DatabaseLost(_words(database, f"did not answer within {limit} ({what}) and was ended")) from error
+            raise DatabaseLost(_words(database, f"{late} and was ended")) from error
         if not database.service.alive():
             raise DatabaseLost(_words(database, f"has ended ({what}: {_first_line(error)})")) from error
         if isinstance(error, StackError):
@@ -39,6 +39,9 @@ def asking(database: Database, what: str) -> Iterator[Database]:
         if database.is_cut(error):
             raise DatabaseLost(_words(database, f"has cut us off ({what}: {_first_line(error)})")) from error
         raise StackError(_words(database, f"could not do it ({what}: {_first_line(error)})")) from error
+    else:
+        if stuck.is_set():  # it answered in the moment in which it was given up
+            raise DatabaseLost(_words(database, f"{late} and was ended"))
     finally:
         timer.cancel()
 
