@@ -60,13 +60,16 @@ clean: ## delete the environments and caches; the results stay
 setup-dev: ## install what test and lint need on top of that
 	@scripts/setup --dev
 
+# Two workers, since most tests wait more than they work; tests/conftest.py has the order, and who runs alone.
+two_at_once := -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
 test: setup-dev ## run every test, those that start real servers included
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(two_at_once) $(ARGS)
 
 .PHONY: test-fast
 test-fast: setup-dev ## run the tests that start no server
-	@$(BIN)/pytest -m 'not server' $(ARGS)
+	@$(BIN)/pytest $(two_at_once) -m 'not server' $(ARGS)
 
 .PHONY: lint
 lint: setup-dev ## check style and types

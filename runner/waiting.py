@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 # Seconds. Generous for a loaded two-core machine; a limit that is reached means that something is wrong.
-DATABASE_START = 60.0
+DATABASE_START = 120.0
 # The longest that the harness asks of a database is a copy of the template.
 DATABASE_REPLY = 60.0
 # To let a session of the harness's own in; while a server starts, a stranger on its port may never answer.

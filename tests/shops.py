@@ -37,7 +37,7 @@ def manage(*arguments: str, env: dict[str, str] | Any = None, warnings: str = "d
     """`manage.py` of the shop, in the app's own environment; returns its output."""
     python = build_environment(Recipe("psycopg3")).bin / "python"
     command = Command([str(python), "-W", warnings, "manage.py", *arguments], env or {}, load_app("shop").folder)
-    return run_command(command, limit=100, what=f"manage.py {' '.join(arguments)}")
+    return run_command(command, limit=400, what=f"manage.py {' '.join(arguments)}")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Served:
     def get(self, path: str, **more: Any) -> requests.Response:
         with requests.Session() as client:
             client.trust_env = False
-            return client.get(f"http://{self.service.address}{path}", timeout=10, **more)
+            return client.get(f"http://{self.service.address}{path}", timeout=60, **more)
 
 
 @contextmanager

@@ -160,6 +160,7 @@ def test_it_ends_with_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.server
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_eight_threads_are_advised_to_eight_clients(tmp_path: Path) -> None:
     """Requests sleep in the database: two threads make a quarter of what eight do, and 120 do not fit in the budget."""
@@ -203,6 +204,7 @@ def test_eight_threads_are_advised_to_eight_clients(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_an_interrupted_search_advises_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"

@@ -194,6 +194,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 @pytest.mark.server
+@pytest.mark.alone
 @pytest.mark.usefixtures("index")
 @pytest.mark.timeout(1500)
 def test_the_version_that_burns_the_processor_is_found(

@@ -79,7 +79,7 @@ def test_apps_that_do_not_come_up(laboratory: Laboratory, tmp_path: Path) -> Non
             assert words in verdict(records, fault)
             assert "its log ends:" in verdict(records, fault)
         assert_ok(records, "good")
-    assert time.monotonic() - began < 120
+    assert time.monotonic() - began < 400, "none was waited for in vain"
 
 
 def test_apps_that_break_under_load(laboratory: Laboratory, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def step_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.server
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_candidate_at_half_its_workers_is_caught(tmp_path: Path, step_page: Path) -> None:
     """Requests sleep in the database: with an eighth of the threads an eighth of the throughput is left."""
@@ -142,6 +143,7 @@ def gating(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Family, 
 
 
 @pytest.mark.server
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_an_interrupted_gate_has_no_verdict(gating: tuple["subprocess.Popen[bytes]", Family, Path]) -> None:
     process, family, folder = gating

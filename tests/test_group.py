@@ -212,7 +212,7 @@ def test_nothing_is_started_while_another_is_counted() -> None:
     actions |= {(name, "up"): up for name in "abc"}
     actions["b", "verify"] = lambda _: came_up.set()
     # If the next one came up only afterwards, this would wait in vain.
-    actions["a", "idle"] = lambda _: None if came_up.wait(5) else pytest.fail("the next stack did not come up")
+    actions["a", "idle"] = lambda _: None if came_up.wait(60) else pytest.fail("the next stack did not come up")
     run(Script(actions), "a", "b", "c")
     assert together == []
 
@@ -353,7 +353,7 @@ def test_an_interrupt_ends_a_start_that_is_under_way() -> None:
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run(script, "a", "b")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
     assert [record.cell for record in script.recorded] == ["a", "b"]
 
 

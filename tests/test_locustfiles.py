@@ -70,7 +70,7 @@ def start(profile: str, host: str, logs: Path) -> "subprocess.Popen[str]":
 
 
 def finished(process: "subprocess.Popen[str]", log: Path) -> tuple[int, Any, str]:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=400)
     return process.returncode, json.loads(output), log.read_text()
 
 

@@ -121,6 +121,7 @@ class Visitor(BenchmarkUser):
 
 
 @pytest.mark.server
+@pytest.mark.alone
 def test_the_capacity_of_a_server_with_known_delays_is_found(tmp_path: Path) -> None:
     """Four users and 20 ms a request: 200 requests a second at most; a slow machine finds less."""
     profile = tmp_path / "profile.py"

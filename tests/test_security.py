@@ -17,7 +17,7 @@ pytestmark = pytest.mark.server
 
 GUARDED = ROOT / "tests" / "matrices" / "guarded.yaml"
 OVERLAY = "CONNBENCH_OVERLAY"
-LIMIT = 240
+LIMIT = 500
 
 
 class Watch:

@@ -10,8 +10,9 @@ from runner import waiting
 def test_it_returns_what_the_probe_found_as_soon_as_it_did() -> None:
     answers = iter([None, None, "there", "too late"])
     begun = time.monotonic()
-    assert waiting.wait_for(lambda: next(answers), limit=5, every=0.01) == "there"
-    assert 0.02 <= time.monotonic() - begun < 0.5
+    assert waiting.wait_for(lambda: next(answers), limit=60, every=0.01) == "there"
+    assert time.monotonic() - begun >= 0.02
+    assert next(answers) == "too late", "it was not asked again"
 
 
 @pytest.mark.parametrize("found", [0, False, ""])
@@ -23,8 +24,8 @@ def test_none_once_the_time_is_up() -> None:
     calls = []
     begun = time.monotonic()
     assert waiting.wait_for(lambda: calls.append(1), limit=0.1, every=0.02) is None
-    assert 0.1 <= time.monotonic() - begun < 0.3
-    assert 2 <= len(calls) <= 7
+    assert time.monotonic() - begun >= 0.1
+    assert 1 < len(calls) <= 7
 
 
 def test_no_time_at_all_is_one_look() -> None:
@@ -45,4 +46,4 @@ def test_what_a_probe_raises_comes_through() -> None:
         raise LookupError("gone")
 
     with pytest.raises(LookupError, match="gone"):
-        waiting.wait_for(probe, limit=5)
+        waiting.wait_for(probe, limit=60)

@@ -34,7 +34,7 @@ def locust(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
 
 def statistics(process: "subprocess.Popen[str]") -> dict[str, dict[str, Any]]:
     """By method and name."""
-    printed, log = process.communicate(timeout=60)
+    printed, log = process.communicate(timeout=300)
     assert process.returncode == 0, log
     rows: list[dict[str, Any]] = json.loads(printed)
     return {f"{row['method']} {row['name']}": row for row in rows}
@@ -63,7 +63,7 @@ def test_statistics_are_complete(tmp_path: Path) -> None:
 def test_failures_are_shown(tmp_path: Path) -> None:
     with serving(answering(plain(b"", "503 Service Unavailable"))) as server:
         process = locust(tmp_path, "-u", "1", "-t", "1s", "-s", "2", "-H", server.url, "--json")
-        printed, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=300)
     assert process.returncode == 1, "as Locust ends when requests failed"
     assert all(row["num_failures"] == row["num_requests"] > 0 for row in json.loads(printed))
 
@@ -80,6 +80,6 @@ def test_workers_report_to_their_master(tmp_path: Path) -> None:
         )
         worker = locust(tmp_path, "--worker", "--master-host", "127.0.0.1", "--master-port", port, *common)
         shown = statistics(master)
-        worker.communicate(timeout=30)
+        worker.communicate(timeout=120)
     reported = sum(row["num_requests"] for row in shown.values())
     assert reported == len(server.requests) > 100

@@ -10,19 +10,27 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 
+from runner import waiting
 from runner.errors import StackError
 from runner.provision.native import NativeProvider
+from runner.results.schema import SamplerQuality
 from runner.sampling.database import DatabaseSampler
+from runner.sampling.poller import RECONNECT_SECONDS
 from runner.stacks.databases import make_database
 from runner.stacks.databases.base import Account, Database
 from runner.stacks.databases.mysql import MySQLSpec
 from runner.stacks.databases.postgres import PostgresSpec
 from tests.stacks.databases.clients import ask, session
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.alone]
+
+LIMIT = 60
+#: How often a busy machine may spoil a second that is timed.
+TRIES = 10
 
 
 @pytest.fixture(scope="module")
@@ -63,45 +71,58 @@ def start(database: Database, provider: NativeProvider, tmp_path: Path) -> Itera
         sampler.stop()
 
 
-def test_rows_come_at_a_steady_rate_zeros_included(start: Start, database: Database, account: Account) -> None:
+def look_for_a_second(start: Start, database: Database, account: Account) -> tuple[SamplerQuality, pd.DataFrame]:
+    """At 50 looks a second: nobody there for half of it, then one session."""
     sampler = start(50)
     zero = time.monotonic()
     sampler.watch("watched")
     time.sleep(0.5)
     with closing(session(database, account)):
         time.sleep(0.5)
-    totals = sampler.stop()
+    quality = sampler.stop()
+    seconds = time.monotonic() - zero
     frame = sampler.read("watched", zero)
+    assert frame["offset"].between(0, seconds).all()
+    assert quality is not None
+    assert quality.taken == len(frame) <= 50 * seconds + 2
+    return quality, frame
+
+
+def test_rows_come_at_a_steady_rate_zeros_included(start: Start, database: Database, account: Account) -> None:
+    """That they come in time is seen in a second in which the machine lets them."""
+    quality, frame = look_for_a_second(start, database, account)
+    for _ in range(TRIES):
+        if quality.late < 5 and quality.achieved_per_second >= 45:
+            break
+        quality, frame = look_for_a_second(start, database, account)
     assert list(frame.columns) == ["offset", "active", "idle", "idle_in_transaction", "waiting", "total"]
-    assert 45 <= len(frame) <= 55
-    assert frame["offset"].between(0, 1.3).all()
     assert frame["offset"].diff().median() == pytest.approx(0.02, abs=0.002)
     assert frame["total"].iloc[0] == 0
     assert set(frame["total"]) == {0, 1}
     assert (frame["idle"] == frame["total"]).mean() > 0.9
-    assert totals is not None
-    assert totals.taken == len(frame)
-    assert totals.asked_per_second == 50
-    assert 45 <= totals.achieved_per_second <= 51
-    assert totals.late < 5
-    assert 0 < totals.cpu_seconds < 0.5
+    assert quality.asked_per_second == 50
+    assert 45 <= quality.achieved_per_second <= 51
+    assert quality.late < 5
+    assert 0 < quality.cpu_seconds < 0.5
 
 
 def test_only_what_is_watched_has_rows(start: Start) -> None:
     sampler = start(100)
     assert sampler.quality().taken == 0, "it looked though nothing was watched"
     sampler.watch("first")
-    time.sleep(0.15)
+    assert waiting.wait_for(lambda: not sampler.read("first", 0.0).empty or None, LIMIT)
     zero = time.monotonic()
     sampler.watch("second")
-    time.sleep(0.15)
+    assert waiting.wait_for(lambda: not sampler.read("second", 0.0).empty or None, LIMIT)
     sampler.unwatch("first")
-    time.sleep(0.15)
+    # Its answer comes after what it was told before.
+    taken = sampler.quality().taken
+    ended = time.monotonic() - zero
+    assert waiting.wait_for(lambda: sampler.quality().taken >= taken + 5 or None, LIMIT)
     first, second = sampler.read("first", zero), sampler.read("second", zero)
-    assert first["offset"].max() < 0.25
     assert first["offset"].min() < 0 <= second["offset"].min()
-    assert second["offset"].max() > 0.25
-    assert sampler.read("second", zero, until=0.1)["offset"].max() <= 0.1
+    assert first["offset"].max() < ended < second["offset"].max()
+    assert sampler.read("second", zero, until=ended)["offset"].max() <= ended
     assert sampler.read("never watched", zero).empty
     assert sampler.gaps(zero) == []
 
@@ -110,16 +131,17 @@ def test_a_cut_connection_leaves_a_gap_with_its_reason(start: Start, database: D
     sampler = start(50)
     zero = time.monotonic()
     sampler.watch("watched")
-    time.sleep(0.1)
+    assert waiting.wait_for(lambda: not sampler.read("watched", zero).empty or None, LIMIT)
     cut_own_sessions(database)
-    time.sleep(1.4)
+    assert waiting.wait_for(lambda: sampler.gaps(zero) or None, LIMIT)
     ((at, reason),) = sampler.gaps(zero)
     assert "connection" in reason.lower()
+    assert waiting.wait_for(lambda: sampler.read("watched", zero)["offset"].max() > at or None, LIMIT)
     offsets = sampler.read("watched", zero)["offset"]
     assert offsets.min() < at < offsets.max()
-    assert offsets.diff().max() == pytest.approx(1.0, abs=0.3)
+    assert offsets.diff().max() >= RECONNECT_SECONDS
     quality = sampler.quality()
-    assert quality.achieved_per_second < 40
+    assert quality.achieved_per_second < 50
 
 
 def cut_own_sessions(database: Database) -> None:
@@ -137,7 +159,7 @@ def cut_own_sessions(database: Database) -> None:
 def test_a_torn_line_is_left_out(start: Start) -> None:
     sampler = start(50)
     sampler.watch("watched")
-    time.sleep(0.1)
+    assert waiting.wait_for(lambda: not sampler.read("watched", 0.0).empty or None, LIMIT)
     sampler.stop()
     with sampler._path.open("ab") as file:
         file.write(b'[12.5,{"watched":[0,')
@@ -199,5 +221,5 @@ def test_it_ends_when_its_parent_dies(database: Database, tmp_path: Path) -> Non
     parent.wait()
     parent.stdin.close()
     parent.stdout.close()
-    _gone, alive = psutil.wait_procs([child], timeout=3)
+    _gone, alive = psutil.wait_procs([child], timeout=LIMIT)
     assert not alive

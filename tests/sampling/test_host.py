@@ -166,9 +166,7 @@ def test_closing_ends_it_in_focus_or_not() -> None:
         made = HostSampler(rate=50)
         if watched:
             made.focus(watched, with_memory=False)
-        begun = time.monotonic()
         made.close()
-        assert time.monotonic() - begun < 1
         assert not made._thread.is_alive()
 
 

@@ -78,7 +78,7 @@ def ask_from_the_app(database: Database, account: Account, query: str, pause: fl
     assert environment is not None
     python = str(build_environment(Recipe(environment)).bin / "python")
     command = Command([python, "-c", PROGRAM, query, str(pause), str(THREADS)], overlay.env, shop.folder)
-    answers: list[Any] = json.loads(run_command(command, limit=100, what="the app's own connections"))
+    answers: list[Any] = json.loads(run_command(command, limit=400, what="the app's own connections"))
     return answers
 
 

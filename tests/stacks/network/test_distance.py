@@ -17,7 +17,7 @@ from runner.stacks.network.distance import Distance, set_apart
 from tests.stacks.databases.clients import churn
 from tests.test_end_to_end import run_matrix
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.alone]
 
 ASKED = 0.005
 

@@ -18,7 +18,7 @@ from runner.provision.native import NativeProvider, NativeService
 from runner.provision.service import Address
 from runner.stacks.network.distance import start_relay
 
-LIMIT = 30.0
+LIMIT = 60.0
 
 
 class EchoServer:
