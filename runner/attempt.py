@@ -13,9 +13,10 @@ import pandas as pd
 from runner import probe, waiting
 from runner.asking import refuse_if_lost
 from runner.breaker import Breaker
-from runner.errors import ConnbenchError, Interrupted, ResultsUnwritable, StackError
+from runner.errors import ConnbenchError, Interrupted, LoadHostLost, ResultsUnwritable, StackError
 from runner.evidence import Aftermath, Evidence, Stretch
 from runner.load.generator import Driven, LoadGenerator, locustfile_of
+from runner.load.hosts import LoadHosts
 from runner.load.records import read_records
 from runner.matrix.cells import Cell
 from runner.matrix.spec import SamplingSpec
@@ -25,7 +26,7 @@ from runner.pooled import PooledSide
 from runner.preparation import Prepared, Template
 from runner.provision.service import Provider, Service
 from runner.recording import basic_record, measured_record
-from runner.results.schema import AttemptRecord, Phase, Verdict
+from runner.results.schema import AttemptRecord, Phase, Status, Verdict
 from runner.results.store import RunFolder, now_utc, writing
 from runner.sampling.host import HostSampler, host_frame, read_kernel_counters
 from runner.sampling.pooler import pooler_frame
@@ -54,6 +55,8 @@ class Stage:
     stopping: threading.Event = field(default_factory=threading.Event)
     #: Looks at a pooler a second: as many as at the database.
     pooler_looks: float = SamplingSpec().database
+    #: Where the load comes from; None for this machine.
+    load_hosts: LoadHosts | None = None
     #: The same for the whole run.
     breaker: Breaker = field(default_factory=Breaker)
 
@@ -90,7 +93,8 @@ class Attempt:
     def fail(self, error: ConnbenchError) -> None:
         """Keeps the first failure: later ones follow from it."""
         if self._failure is None:
-            self._failure = Verdict(status="failed", reason=str(error))
+            status: Status = "invalid" if isinstance(error, LoadHostLost) else "failed"
+            self._failure = Verdict(status=status, reason=str(error))
             self._cut_off = isinstance(error, Interrupted)
 
     def up(self) -> None:
@@ -116,6 +120,7 @@ class Attempt:
                 self._folder / "requests.raw",
                 self.log("load"),
                 workers=load.workers,
+                hosts=self.stage.load_hosts,
             )
             self.app.start(self._account)
             locustfile = locustfile_of(load.profile, ROOT)
@@ -194,6 +199,7 @@ class Attempt:
             try:
                 if self._generator is not None:
                     self._generator.close()
+                    self.evidence.load_hosts = self._generator.load_hosts
             finally:
                 self.app.stop()
                 self._pooled.stop(self.stage.provider)
@@ -272,7 +278,7 @@ class Attempt:
         database = self.stage.prepared.database.service
         components: dict[str, Service] = {"app": self.app.server, "database": database, **self._pooled.services()}
         watch = _Watch(components)
-        self.stage.host_sampler.focus({**components, "load": self.load}, with_memory=with_memory)
+        self.stage.host_sampler.focus({**components, **self.load.watched}, with_memory=with_memory)
         try:
             with self._pooled.watching():
                 yield watch

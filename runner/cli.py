@@ -29,6 +29,8 @@ from runner.claims import run_claims
 from runner.errors import ConnbenchError, UsageError
 from runner.gate import GateOptions, parse_limit
 from runner.gate import gate as run_gate
+from runner.interrupts import terminate_like_interrupt
+from runner.load.worker import TOKEN_VARIABLE, join
 from runner.matrix.deployment import read_deployment, refuse_if_impossible
 from runner.matrix.expansion import MOST_CELLS, expand
 from runner.matrix.reading import read_matrix
@@ -413,6 +415,16 @@ def serve(
         messages.print(f"{server.url}   a run under way: {server.url}live   Ctrl-C ends", highlight=False)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
+
+
+@app.command(name="load-worker")
+def load_worker(
+    runner: Annotated[str, typer.Argument(metavar="tcp://HOST:PORT", help="As the run has printed it.")],
+    name: Annotated[str, typer.Option(help="This host's name in the matrix (load.hosts).")],
+) -> None:
+    """Drive load for a run on another machine, which prints this command; its token is in CONNBENCH_LOAD_TOKEN."""
+    with suppress(KeyboardInterrupt), terminate_like_interrupt():
+        join(runner, name, os.environ.get(TOKEN_VARIABLE, ""), _plainly(messages))
 
 
 @app.command()

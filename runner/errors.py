@@ -23,6 +23,10 @@ class StackError(ConnbenchError):
     """A component of one stack failed; the attempt fails, the run goes on."""
 
 
+class LoadHostLost(StackError):
+    """A host that drives load is gone: what was measured without it is void, and the stack is not to blame."""
+
+
 class PortLost(StackError):
     """Something else answers at the port that was chosen; another port will do."""
 

@@ -7,7 +7,7 @@ from runner.load.generator import Driven
 from runner.matrix.cells import Cell
 from runner.matrix.phases import Fault
 from runner.plan import PlannedAttempt
-from runner.results.schema import CommandRun, Phase, RateStep
+from runner.results.schema import CommandRun, LoadHostRecord, Phase, RateStep
 from runner.sampling.host import HostRow, KernelCounters
 from runner.stacks.app import AppDescription
 from runner.stacks.databases.base import Books, Peak
@@ -83,6 +83,7 @@ class Evidence:
     drives: list[Stretch] = field(default_factory=list)
     strikes: list[Strike] = field(default_factory=list)
     commands: list[CommandRun] = field(default_factory=list)
+    load_hosts: Sequence[LoadHostRecord] = ()
     host_rows: list[HostRow] = field(default_factory=list)
     #: What the pooler showed, by monotonic moment, and its own books: as `peak` and `books` of the database's.
     pooler_rows: list[tuple[float, PoolerReading]] = field(default_factory=list)

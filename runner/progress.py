@@ -59,7 +59,7 @@ class Bar:
         self._progress.update(self._task, completed=self._done, left=self._left())
 
     def line(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _left(self) -> str:
         left = time_left(self._planned, self._done, time.monotonic() - self._begun)

@@ -40,6 +40,7 @@ def basic_record(evidence: Evidence, verdict: Verdict) -> AttemptRecord:
         server_command=evidence.server_command,
         django_databases=evidence.shown_databases,
         app_environment=evidence.app_environment,
+        load_hosts=evidence.load_hosts,
     )
 
 

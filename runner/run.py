@@ -11,10 +11,11 @@ from pathlib import Path
 
 from runner.attempt import Stage
 from runner.breaker import Breaker
-from runner.errors import ConnbenchError, ResultsUnwritable
+from runner.errors import ConnbenchError, EnvironmentUnfit
 from runner.group import run_group
 from runner.host import own_fingerprint
 from runner.interrupts import terminate_like_interrupt
+from runner.load.hosts import LoadHosts
 from runner.matrix.cells import Cell
 from runner.plan import Plan, PlannedGroup
 from runner.preparation import Prepared, prepare_database, with_sampler
@@ -63,7 +64,8 @@ class Run:
     ) -> RunEnd:
         """Runs the plan to its end, or to the first Ctrl-C or SIGTERM; writes end.json either way.
 
-        It is stopped where cell after cell fails alike, and where the folder takes no more: ResultsUnwritable then.
+        It is stopped where cell after cell fails alike, where the folder takes no more, and where a host that is to
+        drive the load is not to be had: EnvironmentUnfit in the latter two.
         `enough` is asked after each block, with its number, whether those that follow can be spared; `choose` before
         each which groups it is to have, of the cells of those that are planned.
         """
@@ -73,9 +75,9 @@ class Run:
             except KeyboardInterrupt:
                 self._folder.event("interrupted")
                 return self._end("interrupted")
-            except ResultsUnwritable as error:
+            except EnvironmentUnfit as error:
                 # There may be room again, now that the servers and their data have gone.
-                with contextlib.suppress(ResultsUnwritable):
+                with contextlib.suppress(EnvironmentUnfit):
                     self._end("stopped", str(error))
                 raise
         if self._breaker.finding:
@@ -109,11 +111,15 @@ class Run:
             host_sampler = HostSampler(self._plan.sampling.host)
             stack.callback(host_sampler.close)
             with self._time_book.spent("set-up"):
+                load_hosts = self._open_to_load_hosts(provider, stack)
                 prepared = self._prepare_all(provider, stack)
+                if load_hosts is not None:
+                    self._reporter.phase("load hosts", "waiting for them to join")
+                    load_hosts.wait()
             for block, planned in itertools.groupby(self._plan.groups, key=lambda group: group.block):
                 for group in choose(block, tuple(planned)):
                     self._restore(group, prepared, provider, stack)
-                    stages = self._stages(group, prepared, provider, host_sampler)
+                    stages = self._stages(group, prepared, provider, host_sampler, load_hosts)
                     if isinstance(stages, ConnbenchError):
                         self._give_up(group, stages)
                     else:
@@ -156,6 +162,7 @@ class Run:
         prepared: Mapping[str, Prepared | ConnbenchError],
         provider: Provider,
         host_sampler: HostSampler,
+        load_hosts: LoadHosts | None,
     ) -> dict[str, Stage] | ConnbenchError:
         """What each of a group's cells stands on; the error where one of its databases could not be had."""
         stages, stopping = {}, threading.Event()
@@ -173,9 +180,22 @@ class Run:
                 pooler_looks=self._plan.sampling.database,
                 seed=str(group.seed),
                 stopping=stopping,
+                load_hosts=load_hosts,
                 breaker=self._breaker,
             )
         return stages
+
+    def _open_to_load_hosts(self, provider: Provider, closing: ExitStack) -> LoadHosts | None:
+        """Has them join, while databases are prepared; None where this machine drives the load itself."""
+        load = next(iter(self._plan.cells.values())).load
+        if load.reach is None:
+            return None
+        with writing(self._logs):
+            self._logs.mkdir(exist_ok=True)
+        hosts = LoadHosts(load.hosts, load.reach, provider, self._logs, self._reporter.line)
+        closing.callback(hosts.close)
+        hosts.invite()
+        return hosts
 
     def _prepare_all(self, provider: Provider, stack: ExitStack) -> dict[str, Prepared | ConnbenchError]:
         """Every database that the plan needs, started side by side; one that fails takes its own groups with it."""

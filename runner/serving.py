@@ -92,7 +92,7 @@ class AppSide:
         if not getattr(stage.app.description, entry_point):
             speaks = f"{cell.server.title} speaks {entry_point.upper()}"
             raise StackError(f"{speaks}, and {stage.app.source} names no `{entry_point}:` entry")
-        address = stage.provider.free_address()
+        address = stage.provider.free_address(cell.load.reach)
         overlay = self._overlay(account, address.host)
         launch = Launch(
             bin=stage.environments[cell.environment].bin,

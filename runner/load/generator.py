@@ -1,23 +1,27 @@
-"""The runner's end of a load generator: one Locust process or several, told when to drive, driven together."""
+"""The runner's end of a load generator: one Locust process or several, on one host or several, driven together."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from runner import waiting
 from runner.errors import StackError
+from runner.load.far import together
+from runner.load.hosts import LoadHosts
 from runner.load.process import DriverProcess
 from runner.load.recorder import COUNT_WINDOW
-from runner.provision.service import Address, OwnService, Provider, Usage
+from runner.provision.service import Address, OwnService, Provider, Usage, Watched
+from runner.results.schema import LoadHostRecord
 from runner.stacks.app import is_path
 
 # The rate has settled when the last bin is at most this much above the one before: shared hosts vary by some 13 %.
 CLIMB = 1.15
-# Several drivers start at one moment: far enough ahead that each has heard of it.
+# Several drivers start at one moment: far enough ahead that each has heard of it, wherever it is.
 START_TOGETHER = 0.03
+ROUND_TRIPS_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -50,26 +54,82 @@ class Driven:
     script_errors: Sequence[str]
 
 
+class AnyDriver(Protocol):
+    """One driver, beside the runner or on another host. Moments are on the runner's clock. StackError if it is gone."""
+
+    record: Path
+
+    @property
+    def round_trip(self) -> float: ...
+
+    @property
+    def told(self) -> LoadHostRecord | None:
+        """Of a driver on another host: what became of it there."""
+        ...
+
+    def configure(self, locustfile: Path, profile: dict[str, Any]) -> None: ...
+
+    def ready(self, limit: float) -> None: ...
+
+    def tell(self, message: dict[str, Any]) -> None: ...
+
+    def hear(self, limit: float) -> dict[str, Any]: ...
+
+    def hang_up(self) -> None: ...
+
+    def end(self) -> None: ...
+
+
 class LoadGenerator:
     """The Locust processes of one attempt: `workers` of them, each with its own record."""
 
-    def __init__(self, provider: Provider, name: str, record: Path, log_path: Path, *, workers: int = 1) -> None:
-        """Starts the processes. The first writes `record` and `log_path`, the others beside: `requests-2.raw` …"""
-        self._closed = False
-        self._drivers: list[DriverProcess] = []
-        for number in range(1, workers + 1):
-            title = "load generator" if workers == 1 else f"load generator {number} of {workers}"
-            paths = [path if number == 1 else path.with_stem(f"{path.stem}-{number}") for path in (record, log_path)]
-            self._drivers.append(DriverProcess(provider, f"{title} ({name})", *paths))
+    def __init__(
+        self,
+        provider: Provider,
+        name: str,
+        record: Path,
+        log_path: Path,
+        *,
+        workers: int = 1,
+        hosts: LoadHosts | None = None,
+    ) -> None:
+        """Starts the processes: beside the runner, or dealt out to `hosts`.
 
-    @property
-    def services(self) -> list[OwnService]:
-        return [driver.service for driver in self._drivers]
+        The first writes `record` and `log_path`, the others beside: `requests-2.raw` … Logs stay on their hosts.
+        """
+        self._closed = False
+        self._drivers: list[AnyDriver] = []
+        self.services: list[OwnService] = []
+        try:
+            for number in range(workers):
+                title = "load generator" if workers == 1 else f"load generator {number + 1} of {workers}"
+                files = [
+                    path if number == 0 else path.with_stem(f"{path.stem}-{number + 1}") for path in (record, log_path)
+                ]
+                if hosts is None:
+                    own = DriverProcess(provider, f"{title} ({name})", *files)
+                    self.services.append(own.service)
+                    self._drivers.append(own)
+                else:
+                    self._drivers.append(hosts.driver(number, f"{title} ({name})", files[0]))
+        except StackError:
+            self.close()
+            raise
 
     @property
     def records(self) -> list[Path]:
         """What `read_records` reads."""
         return [driver.record for driver in self._drivers]
+
+    @property
+    def load_hosts(self) -> Sequence[LoadHostRecord]:
+        """What became of it on other hosts, of each once."""
+        return together([told for driver in self._drivers if (told := driver.told) is not None])
+
+    @property
+    def watched(self) -> dict[str, Watched]:
+        """What of it uses this machine."""
+        return {"load": self} if self.services else {}
 
     def cpu_seconds(self) -> float:
         return sum(service.cpu_seconds() for service in self.services)
@@ -80,12 +140,11 @@ class LoadGenerator:
 
     def configure(self, locustfile: Path, host: Address, *, keep_alive: bool, model: str) -> None:
         """Loads the profile; returns when every process could send its first request."""
-        profile = {"locustfile": str(locustfile), "host": f"http://{host}", "keep_alive": keep_alive, "model": model}
+        profile = {"host": f"http://{host}", "keep_alive": keep_alive, "model": model}
         for driver in self._drivers:
-            driver.tell({**profile, "record": str(driver.record), "stop_timeout": waiting.LOAD_STOP})
-        ready = [driver.hear(waiting.LOAD_START) for driver in self._drivers]
-        if [reply["pid"] for reply in ready] != [service.pid for service in self.services]:
-            raise StackError(f"the load generator should be {len(self._drivers)} processes; these answered: {ready}")
+            driver.configure(locustfile, {**profile, "stop_timeout": waiting.LOAD_STOP})
+        for driver in self._drivers:
+            driver.ready(waiting.LOAD_START)
 
     def count(self, *, users: int, seconds: float, workers: int, seed: str, **pace: Any) -> Driven:
         """The contiguous stretch: from `seconds` to twice that, until the rate is steady and all workers answered."""
@@ -132,7 +191,8 @@ class LoadGenerator:
     def _start(self, users: int, stretch: dict[str, Any]) -> None:
         """Users and arrivals are dealt out evenly."""
         among = len(self._drivers)
-        at = monotonic() + START_TOGETHER if among > 1 else 0.0
+        ahead = START_TOGETHER + ROUND_TRIPS_AHEAD * max(driver.round_trip for driver in self._drivers)
+        at = monotonic() + ahead if among > 1 else 0.0
         for index, driver in enumerate(self._drivers):
             own_users = users // among + (index < users % among)
             driver.tell({**stretch, "at": at, "users": own_users, "share": (index, among)})

@@ -15,6 +15,11 @@ from runner.provision.service import OwnService, Provider
 class DriverProcess:
     """A process group of its own, which a channel that nobody else has ties to the runner."""
 
+    #: Seconds that a line to it and its answer take: nothing worth waiting for.
+    round_trip = 0.0
+    #: It is no other host's.
+    told = None
+
     def __init__(self, provider: Provider, name: str, record: Path, log_path: Path) -> None:
         """Starts the process; it imports Locust while the app server starts."""
         self._provider = provider
@@ -25,6 +30,20 @@ class DriverProcess:
             self.service: OwnService = provider.start_own(name, command, log_path, [theirs.fileno()])
         self._channel = ours
         self._lines = ours.makefile("rw", encoding="utf-8")
+
+    def fileno(self) -> int:
+        """For `select`: readable when there is something to hear."""
+        return self._channel.fileno()
+
+    def configure(self, locustfile: Path, profile: dict[str, Any]) -> None:
+        """Has it load the traffic profile; `ready` waits until it has."""
+        self.tell({**profile, "locustfile": str(locustfile), "record": str(self.record)})
+
+    def ready(self, limit: float) -> None:
+        """Returns when it could send its first request. StackError if the one that answers is not our process."""
+        reply = self.hear(limit)
+        if reply["pid"] != self.service.pid:
+            raise StackError(f"the {self.service.name} is process {self.service.pid}, and {reply['pid']} answered")
 
     def tell(self, message: dict[str, Any]) -> None:
         """One line to the driver. StackError if it is gone."""

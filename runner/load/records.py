@@ -60,7 +60,9 @@ def _read(path: Path, clock_zero: float) -> tuple[pd.DataFrame, dict[str, str]]:
         raise StackError(f"{path.name} ends in the middle of a record")
     names = json.loads(told.read_text())
     examples = dict(zip(names["errors"], names["examples"], strict=True))
-    return _frame(raw, names["endpoints"], names["errors"], clock_zero), examples
+    # What a host with a clock of its own has sent says how far that is ahead.
+    zero = clock_zero + names.get("clock_offset", 0.0)
+    return _frame(raw, names["endpoints"], names["errors"], zero), examples
 
 
 def _frame(raw: bytes, endpoints: list[str], errors: list[str], clock_zero: float) -> pd.DataFrame:

@@ -1,11 +1,13 @@
 """matrix.yaml as typed models. Units are part of a value: `4s`, `250ms`."""
 
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from runner.durations import Duration
+from runner.load.entries import parse_host
 from runner.matrix.limits import AdviseSpec
 from runner.matrix.phases import Phases
 from runner.matrix.slo import Rate, SearchSpec, ServiceLevel, refuse_mismatch
@@ -22,6 +24,29 @@ _NAME = "[a-z0-9][a-z0-9_-]{0,40}"
 Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
 #: A name of this project's own, or a path (with a `/` in it) from the matrix file's folder.
 NameOrPath = Annotated[str, Field(pattern=f"^({_NAME}|.*/.*)$")]
+
+
+def check_host(text: str) -> str:
+    """A load host's name, or where ssh finds it."""
+    parse_host(text)
+    return text
+
+
+LoadHost = Annotated[str, AfterValidator(check_host)]
+
+
+def check_reach(text: str) -> str:
+    """One address, since what listens there is open to whoever reaches it."""
+    try:
+        address = IPv4Address(text)
+    except ValueError:
+        address = None
+    if address is None or address.is_unspecified or address.is_multicast:
+        raise ValueError(f"found {text!r}, allowed: one IPv4 address of this machine, such as 10.0.0.1")
+    return text
+
+
+Reach = Annotated[str, AfterValidator(check_reach)]
 
 
 class LoadSpec(Strict):
@@ -42,6 +67,10 @@ class LoadSpec(Strict):
     users: int = Field(default=16, ge=1, le=10_000)
     #: Processes of the load generator, for rates that one core cannot make; users and arrivals are split among them.
     workers: int = Field(default=1, ge=1, le=64)
+    #: Where those processes run, dealt out evenly; on this machine unless told. A name is joined by hand.
+    hosts: list[LoadHost] = Field(default_factory=list)
+    #: The address of this machine at which `hosts` find it: the app then listens there, and so does connbench.
+    reach: Reach | None = None
     keep_alive: bool = True
     #: The contiguous stretch in which connections are counted; it is the warm-up too.
     count: Duration = 4.0
@@ -67,6 +96,17 @@ class LoadSpec(Strict):
     def _each_worker_has_a_user(self) -> Self:
         if self.workers > self.users:
             raise ValueError(f"{self.workers} workers for {self.users} users: each worker needs one or more")
+        return self
+
+    @model_validator(mode="after")
+    def _each_host_has_a_worker_and_finds_this_machine(self) -> Self:
+        names = [parse_host(host).name for host in self.hosts]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"hosts: {', '.join(sorted(twice))} is there twice")
+        if len(names) > self.workers:
+            raise ValueError(f"{self.workers} workers for {len(names)} hosts: each host needs one or more")
+        if bool(names) != (self.reach is not None):
+            raise ValueError("`hosts:` and `reach:` (the address of this machine at which they find it) go together")
         return self
 
     @property

@@ -6,6 +6,7 @@ first; if the runner dies without a word (kill -9), a guard process cleans up by
 """
 
 import contextlib
+import errno
 import os
 import pwd
 import random
@@ -287,13 +288,19 @@ class NativeProvider(ThisMachine):
             service.start_again()
             self._track(service)
 
-    def free_address(self) -> Address:
-        """A loopback port that nothing listens on now; who loses the race for it is started anew."""
+    def free_address(self, reach: str | None = None) -> Address:
+        """A port, of loopback unless `reach` is another, that nothing listens on now."""
+        host = reach or LOOPBACK
         while True:
             port = random.choice(PORTS)
-            with socket.socket() as probe, contextlib.suppress(OSError):
-                probe.bind((LOOPBACK, port))
-                return Address(LOOPBACK, port)
+            with socket.socket() as probe:
+                try:
+                    probe.bind((host, port))
+                except OSError as error:
+                    if error.errno == errno.EADDRNOTAVAIL:
+                        raise StackError(f"{host} is no address of this machine") from error
+                    continue
+                return Address(host, port)
 
     def private_folder(self, name: str, *, unprivileged: bool = False) -> Path:
         """A new folder that only the service's own user may enter."""

@@ -247,8 +247,11 @@ class Provider(Place, Protocol):
         """Starts what was stopped, at the same address; it is the same service to whoever holds it."""
         ...
 
-    def free_address(self) -> Address:
-        """One that nothing listens on now; who loses the race for it is started anew."""
+    def free_address(self, reach: str | None = None) -> Address:
+        """One that nothing listens on now; who loses the race for it is started anew.
+
+        It is open to nobody but this machine, unless `reach` names an address of it at which others are to find it.
+        """
         ...
 
     def private_folder(self, name: str, *, unprivileged: bool = False) -> Path:

@@ -250,6 +250,22 @@ class SamplerQuality(Strict):
     cpu_seconds: float
 
 
+class LoadHostRecord(Strict):
+    """Another host that drove an attempt's load (`load.hosts`).
+
+    `clock_offset_ms` is what its monotonic clock is ahead of the runner's, wrong by `clock_error_ms` at most: what its
+    requests' moments were put right by. `round_trip_ms` is the quickest there was to it.
+    """
+
+    host: str
+    address: str
+    workers: int
+    requests: int
+    clock_offset_ms: float
+    clock_error_ms: float
+    round_trip_ms: float
+
+
 class AttemptRecord(Strict):
     """attempt.json: one attempt's metrics and verdict. Parts that were never reached are None."""
 
@@ -290,6 +306,8 @@ class AttemptRecord(Strict):
     commands: Sequence[CommandRun] = ()
     agreement: Agreement | None = None
     sampler: SamplerQuality | None = None
+    #: Those of other hosts that drove the load; empty where the runner's own machine did.
+    load_hosts: Sequence[LoadHostRecord] = ()
     #: Machine-wide during the count and windows: CPU busy, steal, pressure.
     host: Mapping[str, float] = Field(default_factory=dict)
     #: What was started: server command line, settings, secrets masked.

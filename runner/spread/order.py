@@ -1,6 +1,5 @@
 """What is asked of a worker, and what a worker says of itself: plain data, the same on every host."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,14 +10,13 @@ from runner.matrix.spec import MatrixFile
 from runner.models import Strict
 from runner.plan import Plan, PlannedGroup, make_plan
 from runner.results.schema import HostRecord
-from runner.stacks.app import ROOT, App, load_app
+from runner.source import CODE, code_digest
+from runner.stacks.app import App, load_app
 
 #: What has to be the same on hosts whose blocks are put together; memory counts in steps of 256 MiB, as the kernel
 #: keeps a little of it for itself.
 IDENTICAL = ("system", "kernel", "cpu", "cores")
 MEMORY_STEP = 1 << 28
-#: The code that bears on figures, beside the app's: what runs, and the traffic.
-CODE = ("runner", "locustfiles")
 
 
 class Order(Strict):
@@ -61,14 +59,7 @@ def _numbered(group: PlannedGroup, attempt: int) -> PlannedGroup:
 
 def source_hash(app: App) -> str:
     """The same for the same Python code and app.yaml, wherever connbench's checkout and the app's project are."""
-    digest = hashlib.sha256(app.source.read_bytes())
-    for base, folder in (*((ROOT, ROOT / name) for name in CODE), (app.folder, app.folder)):
-        for path in sorted(folder.rglob("*.py")):
-            within = path.relative_to(base)
-            if not any(part.startswith(".") for part in within.parts):
-                digest.update(f"{within}\0{path.stat().st_size}\0".encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return code_digest((*CODE, (app.folder, app.folder)), app.source.read_bytes())
 
 
 def differences(norm: Description, other: Description) -> Sequence[str]:

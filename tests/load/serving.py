@@ -12,10 +12,10 @@ Conduct = Callable[[bytes, socket.socket], bool]
 class ByteServer:
     """One thread a connection; requests are read to the end of their Content-Length."""
 
-    def __init__(self, conduct: Conduct) -> None:
+    def __init__(self, conduct: Conduct, host: str) -> None:
         self._conduct = conduct
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = socket.create_server((host, 0), backlog=128)
+        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
         self.requests: list[bytes] = []
         self.connections = 0
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -70,8 +70,8 @@ def _next_request(connection: socket.socket, pending: bytes) -> tuple[bytes | No
 
 
 @contextmanager
-def serving(conduct: Conduct) -> Iterator[ByteServer]:
-    server = ByteServer(conduct)
+def serving(conduct: Conduct, host: str = "127.0.0.1") -> Iterator[ByteServer]:
+    server = ByteServer(conduct, host)
     try:
         yield server
     finally:
