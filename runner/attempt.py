@@ -114,6 +114,8 @@ class Attempt:
                 return
             # Locust's imports and Django's run at the same time.
             load = self.cell.load
+            if self.stage.load_hosts is not None:
+                self.stage.load_hosts.regain(self.app.go_on_unless_stopping)
             self._generator = LoadGenerator(
                 self.stage.provider,
                 self.cell.id,

@@ -22,10 +22,9 @@ LOAD_REPLY = 30.0
 # Requests in flight at the end of a stretch; less than LOAD_REPLY, and longer than any answer.
 LOAD_STOP = 20.0
 LOAD_LEAVE = 2.0
-# Load hosts: until somebody has joined all of them, until one that ssh starts once more is back, and each end's part of
-# the beginning.
+# Load hosts: until all have joined, until one that was lost is back, and each line of the beginning.
 LOAD_HOSTS_JOIN = 600.0
-LOAD_HOST_REJOIN = 60.0
+LOAD_HOST_REJOIN = 120.0
 LOAD_HOST_GREETING = 10.0
 STATISTICS_SETTLE = 5.0
 SAMPLER_REPLY = 10.0

@@ -75,6 +75,19 @@ class LoadHosts:
                     raise EnvironmentUnfit(f"load hosts did not join in {waiting.LOAD_HOSTS_JOIN:.0f} s: {names}")
                 self._changed.wait(LOOK_EVERY)
 
+    def regain(self, go_on: Callable[[], None]) -> None:
+        """Waits for those that were lost, a while: ssh starts its own once more. `go_on` raises to call that off."""
+        lost = [entry for name, entry in self._entries.items() if name not in self._joined]
+        for entry in lost:
+            if entry.ssh is not None:
+                self._call(entry)
+
+        def settled() -> bool | None:
+            go_on()
+            return True if all(entry.name in self._joined or self._uncalled(entry) for entry in lost) else None
+
+        waiting.wait_for(settled, waiting.LOAD_HOST_REJOIN, LOOK_EVERY)
+
     def driver(self, number: int, name: str, record: Path) -> FarDriver:
         """A driver; from one number to the next on one host after the other. LoadHostLost if its host is gone."""
         entry = list(self._entries.values())[number % len(self._entries)]
@@ -114,10 +127,6 @@ class LoadHosts:
         self._thread.join()
 
     def _order(self, entry: HostEntry, message: dict[str, Any]) -> None:
-        """Tells a host; one that ssh starts is started once more where it was lost."""
-        if entry.ssh is not None and entry.name not in self._joined:
-            self._call(entry)
-            waiting.wait_for(lambda: self._is_back(entry), waiting.LOAD_HOST_REJOIN)
         with self._changed:
             channel = self._joined.get(entry.name)
             if channel is not None:
@@ -127,9 +136,6 @@ class LoadHosts:
         # Not the command: the token has no place among the results.
         how = self._uncalled(entry) or "it can join again with the command that was printed for it"
         raise LoadHostLost(f"load host {entry.name} is gone; {how}")
-
-    def _is_back(self, entry: HostEntry) -> bool | None:
-        return True if entry.name in self._joined or self._uncalled(entry) else None
 
     def _accept(self) -> None:
         while True:

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +16,13 @@ import psutil
 import pytest
 
 from runner import waiting
-from runner.errors import EnvironmentUnfit, LoadHostLost, StackError
+from runner.errors import EnvironmentUnfit, LoadHostLost, StackError, UsageError
 from runner.load import hosts as hosts_module
 from runner.load.channel import MOST, Channel, Lost, Refused, introduce
 from runner.load.generator import LoadGenerator
 from runner.load.hosts import LoadHosts
 from runner.load.records import read_records
-from runner.load.worker import TOKEN_VARIABLE, own_code
+from runner.load.worker import TOKEN_VARIABLE, join, own_code
 from runner.provision.native import NativeProvider
 from runner.provision.service import Address
 from tests.load.serving import ByteServer, answering, plain, serving
@@ -225,7 +224,7 @@ def test_several_hosts_together_are_one_schedule(run: Run) -> None:
     assert (gaps - 0.01).abs().max() <= slack
 
 
-def test_a_worker_that_is_killed_is_lost_by_name_and_leaves_nothing(run: Run) -> None:
+def test_a_worker_that_is_killed_is_lost_by_name_and_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stretch ends there, for both hosts; the host can join again, and what follows is whole."""
     load = run.configured()
     others = drivers_of(run.workers["near"])
@@ -246,6 +245,8 @@ def test_a_worker_that_is_killed_is_lost_by_name_and_leaves_nothing(run: Run) ->
     wait_until_nothing_is_left(run.folder / "ahead")
     assert waiting.wait_for(lambda: None if drivers_of(run.workers["near"]) else True, 30), "the other goes on asking"
 
+    monkeypatch.setattr(waiting, "LOAD_HOST_REJOIN", 0.2)
+    run.hosts.regain(lambda: None)
     with pytest.raises(LoadHostLost, match=r"load host ahead is gone; it can join again with the command"):
         run.generator()
     run.join("ahead")
@@ -338,14 +339,14 @@ def test_a_host_that_does_not_come(alone: Run, monkeypatch: pytest.MonkeyPatch) 
         alone.hosts.wait()
 
 
-def test_a_worker_without_a_run(net: Network) -> None:
-    env = {**os.environ, TOKEN_VARIABLE: "t"}
-    argv = [sys.executable, "-m", "runner", "load-worker", f"tcp://{net.reach}:9", "--name", "near"]
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert (done.returncode, "is a run waiting there?" in done.stderr) == (3, True), done.stderr
-    del env[TOKEN_VARIABLE]
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert (done.returncode, f"{TOKEN_VARIABLE} is not set" in done.stderr) == (2, True), done.stderr
+def test_a_worker_without_a_run() -> None:
+    with pytest.raises(EnvironmentUnfit, match=r"^tcp://127.0.0.1:9: the connection cannot be made \(.*refused"):
+        join("tcp://127.0.0.1:9", "near", "token", print)
+    with pytest.raises(UsageError, match=f"{TOKEN_VARIABLE} is not set"):
+        join("tcp://127.0.0.1:9", "near", "", print)
+    for wrong in ("127.0.0.1:9", "tcp://127.0.0.1", "tcp://127.0.0.1:many"):
+        with pytest.raises(UsageError, match="allowed: tcp://HOST:PORT"):
+            join(wrong, "near", "token", print)
 
 
 def test_ssh_that_cannot_connect_says_why(alone: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -514,7 +514,17 @@ def test_a_rate_is_searched_that_keeps_a_service_level(tmp_path: Path) -> None:
         ("p95: 200ms, ", "", "a service level bounds one or more of p50, p90, p95 and p99"),
         ("p95: 200ms", "p96: 200ms", "no such setting; allowed: p50, p90, p95, p99, errors"),
         ("users: 16", "users: 1, workers: 2", "2 workers for 1 users: each worker needs one or more"),
+        (
+            "users: 16",
+            "users: 16, hosts: [a, b], reach: 10.0.0.1",
+            "1 workers for 2 hosts: each host needs one or more",
+        ),
+        ("users: 16", "users: 16, hosts: [a]", "`hosts:` and `reach:` (the address of this machine at which they find"),
+        ("users: 16", "users: 16, reach: 10.0.0.1", "`hosts:` and `reach:` (the address of this machine at which"),
+        ("users: 16", "users: 16, hosts: [a], reach: 0.0.0.0", "found '0.0.0.0', allowed: one IPv4 address of this"),
+        ("users: 16", "users: 16, hosts: [ftp://a], reach: 10.0.0.1", "found 'ftp://a', allowed: a name, for a host"),
+        ("users: 16", "users: 16, workers: 2, hosts: [a, ssh://b@a/c], reach: 10.0.0.1", "hosts: a is there twice"),
     ],
 )
-def test_a_service_level_that_is_none_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+def test_a_load_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
     assert words in "\n".join(refusal(tmp_path, GOOD.replace(CLOSED, SEARCH.replace(old, new))))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from runner.analysis.model import CellSummary
 from runner.report.page.data import RunData
 from runner.report.wording import three_digits
+from runner.results.schema import LoadHostRecord
 
 #: How a host's figures are called, and as what they are shown: a share, or a count.
 _HOST_FIGURES = {
@@ -29,9 +30,21 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class LoadHost:
+    """Another host that drove the load, over all attempts: the clock where it was known least."""
+
+    name: str
+    workers: int
+    requests: int
+    offset: str
+    error: str
+
+
+@dataclass(frozen=True)
 class EnvironmentSection:
     versions: Mapping[str, Mapping[str, str]]
     noise: Sequence[Noise]
+    load_hosts: Sequence[LoadHost]
     skipped: Mapping[str, Sequence[CellSummary]]
 
 
@@ -44,7 +57,23 @@ def environment_section(data: RunData) -> EnvironmentSection:
     skipped: dict[str, list[CellSummary]] = {}
     for cell in data.skipped:
         skipped.setdefault(cell.reason, []).append(cell)
-    return EnvironmentSection(versions=versions, noise=_noise(data), skipped=skipped)
+    return EnvironmentSection(versions, _noise(data), _load_hosts(data), skipped)
+
+
+def _load_hosts(data: RunData) -> list[LoadHost]:
+    told = [one for cell in data.cells for record in cell.attempts for one in record.load_hosts]
+    return [_load_host([one for one in told if one.host == name]) for name in sorted({one.host for one in told})]
+
+
+def _load_host(records: Sequence[LoadHostRecord]) -> LoadHost:
+    worst = max(records, key=lambda one: one.clock_error_ms)
+    return LoadHost(
+        name=worst.host,
+        workers=max(one.workers for one in records),
+        requests=sum(one.requests for one in records),
+        offset=f"{worst.clock_offset_ms:,.3f} ms",
+        error=f"± {worst.clock_error_ms:.3f} ms",
+    )
 
 
 def _noise(data: RunData) -> list[Noise]:

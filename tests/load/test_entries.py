@@ -1,0 +1,45 @@
+"""Load hosts as a matrix names them."""
+
+import pytest
+
+from runner.load.entries import HostEntry, SshTarget, parse_host
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        ("east-1", HostEntry("east-1")),
+        ("10.0.0.7", HostEntry("10.0.0.7")),
+        ("ssh://east-1", HostEntry("east-1", SshTarget("east-1"))),
+        ("ssh://bench@east-1", HostEntry("east-1", SshTarget("east-1", "bench"))),
+        ("ssh://east-1:2222/opt/cb/", HostEntry("east-1:2222", SshTarget("east-1", "", 2222, "/opt/cb"))),
+    ],
+)
+def test_what_is_a_host(text: str, entry: HostEntry) -> None:
+    assert parse_host(text) == entry
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "two words",
+        "-oProxyCommand=x",
+        "tcp://east-1",
+        "ssh://",
+        "ssh://-oProxyCommand=x",
+        "ssh://-x@east-1",
+        "ssh://bench:secret@east-1",
+        "ssh://east-1:many",
+        "ssh://east-1/opt/$(reboot)",
+        "ssh://east-1/opt?x=1",
+    ],
+)
+def test_what_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="allowed: a name, for a host that is joined by hand, or ssh://user@host/"):
+        parse_host(text)
+
+
+def test_what_ssh_is_called_with() -> None:
+    assert SshTarget("east-1").arguments == ["east-1"]
+    assert SshTarget("east-1", "bench", 2222).arguments == ["-p", "2222", "bench@east-1"]
