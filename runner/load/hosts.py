@@ -54,6 +54,11 @@ class LoadHosts:
         self._thread = threading.Thread(target=self._accept, name="load-hosts", daemon=True)
         self._thread.start()
 
+    @property
+    def all_there(self) -> bool:
+        """Whether each of them takes part at this moment."""
+        return len(self._joined) == len(self._entries)
+
     def invite(self) -> None:
         """Says how each host is joined, or has ssh do it."""
         for entry in self._entries.values():

@@ -78,6 +78,10 @@ def finish(folder: RunFolder, record: RunRecord, plan: Plan, scheduler: str, mes
 
 
 def _gathered(client: Client, scheduler: str, order: Order, norm: Description | None, messages: Console) -> Hosts:
+    if order.matrix["load"].get("hosts"):
+        raise UsageError(
+            "--scheduler and load.hosts: a block's host is known too late to be joined; use one of the two"
+        )
     hosts = Hosts(client, scheduler, order)
     hosts.norm = norm
     with messages.status("asking the hosts what they are (the first time they build the app's environment)"):

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +360,77 @@ def test_ssh_that_cannot_connect_says_why(alone: Run, monkeypatch: pytest.Monkey
             EnvironmentUnfit, match=r":9: ssh left with exit code 255; it said:\n.*[Cc]onnection refused"
         ):
             hosts.wait()
+
+
+@pytest.fixture
+def sshd(net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A host's own sshd, and ssh set up to reach it; where ssh finds the host."""
+    program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        pytest.skip("there is no sshd (Debian's openssh-server): load hosts over ssh are not tried here")
+    host = net.hosts[0]
+    for key in ("host", "own"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / key)], check=True)
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(0o1777)
+    state = f"CONNBENCH_STATE={there / 'state'} TMPDIR={there}"
+    (tmp_path / "sshd_config").write_text(
+        f"Port 2222\nListenAddress {host.address}\nHostKey {tmp_path / 'host'}\nPidFile none\nStrictModes no\n"
+        f"AuthorizedKeysFile {tmp_path / 'own.pub'}\nPermitRootLogin yes\nPasswordAuthentication no\nSetEnv {state}\n"
+    )
+    (tmp_path / "ssh_config").write_text(
+        f"IdentityFile {tmp_path / 'own'}\nIdentitiesOnly yes\nUserKnownHostsFile {tmp_path / 'known'}\n"
+        "StrictHostKeyChecking accept-new\n"
+    )
+    monkeypatch.setenv(hosts_module.SSH_VARIABLE, f"ssh -F {tmp_path / 'ssh_config'}")
+    # Where Debian's sshd puts those who have not yet proved who they are.
+    Path("/run/sshd").mkdir(exist_ok=True)
+    with (tmp_path / "sshd.log").open("wb") as log:
+        argv = host.command(program, "-D", "-e", "-f", str(tmp_path / "sshd_config"))
+        server = subprocess.Popen(argv, stdout=log, stderr=log)
+    try:
+        assert waiting.wait_for(lambda: listens(host.address, 2222), 30), (tmp_path / "sshd.log").read_text()
+        yield f"ssh://root@{host.address}:2222"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def listens(host: str, port: int) -> bool | None:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=5):
+        return True
+    return None
+
+
+def test_ssh_starts_a_host_and_starts_it_again(sshd: str, alone: Run, tmp_path: Path) -> None:
+    """Nobody types anything; a worker that was killed is back for the next attempt, and gone after the run."""
+    there = tmp_path / "there"
+
+    def drive(hosts: LoadHosts) -> None:
+        asked = len(alone.server.requests)
+        load = replace(alone, hosts=hosts).configured(workers=1)
+        driven = load.window(0, users=2, lead_in=0.0, seconds=0.2, seed="s")
+        load.close()
+        assert len(alone.server.requests) - asked == driven.requests > 0
+
+    with contextlib.closing(LoadHosts([sshd], alone.network.reach, alone.provider, tmp_path, print)) as hosts:
+        hosts.invite()
+        hosts.wait()
+        drive(hosts)
+        (worker,) = [one for one in psutil.process_iter() if is_worker_of(there, one)]
+        assert TOKEN_VARIABLE not in " ".join(worker.cmdline())
+        worker.kill()
+        assert waiting.wait_for(lambda: None if hosts.all_there else True, 30)
+        hosts.regain(lambda: None)
+        drive(hosts)
+    wait_until_nothing_is_left(there)
+
+
+def is_worker_of(folder: Path, process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "load-worker" in process.cmdline()[2:3] and process.environ().get("TMPDIR") == str(folder)
+    return False
 
 
 def test_hosts_leave_when_the_run_is_over(run: Run) -> None:
