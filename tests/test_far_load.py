@@ -20,7 +20,7 @@ from runner.results.store import RunFolder
 from tests.namespaces import Host, network
 from tests.processes import ROOT, left_in, own_tmpdir
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.server
 
 PAGE = (ROOT / "docs" / "scaling.md").read_text("utf-8")
 HOSTS = ("east", "west")

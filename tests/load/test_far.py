@@ -30,7 +30,7 @@ from tests.load.serving import ByteServer, answering, plain, serving
 from tests.namespaces import Host, Network, network
 from tests.processes import ROOT, left_in
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.server
 
 NAMES = ("near", "ahead")
 #: The second host's clock is another; by far more than any two moments of a test are apart.
@@ -434,6 +434,7 @@ def is_worker_of(folder: Path, process: psutil.Process) -> bool:
 
 
 def test_hosts_leave_when_the_run_is_over(run: Run) -> None:
+    """The last test of those that share the run."""
     run.hosts.close()
     for name, worker in run.workers.items():
         assert worker.wait(30) == 0, name
