@@ -36,6 +36,20 @@ class Foreign:
 
 
 PROJECTS = {
+    "wagtail": Foreign(
+        "wagtail==8.0.1",
+        ["wagtail", "start", "mysite"],
+        ("/", "Home"),
+        ["settings: mysite.settings.dev", 'postgres: ["django.contrib.postgres"]', 'python: "3.12"'],
+        python="3.12",
+        beside=["django>=6.1,<6.2"],
+    ),
+    "codered": Foreign(
+        "coderedcms==6.0.0",
+        ["coderedcms", "start", "mysite"],
+        ("/", "Home — mysite"),
+        ["settings: mysite.settings.dev"],
+    ),
     "mezzanine": Foreign(
         "mezzanine==6.1.1",
         ["mezzanine-project", "mysite"],
