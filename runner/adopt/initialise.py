@@ -1,6 +1,7 @@
 """`connbench init`: from a project's folder to app.yaml, a matrix and traffic."""
 
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -96,10 +97,11 @@ def _provisional(found: Found, options: InitOptions, out: Path) -> App:
 
 
 def fitting(app: App, say: Say) -> tuple[App, AppEnvironment]:
-    """The app's environment under the Python that it asks for, or the oldest for which its packages exist."""
+    """The app's environment under the Python that it asks for; else the runner's own, or the next that will do."""
     stated = app.description.python
     # The runner's own, unless a file says otherwise.
-    tried = [stated] if stated else ["", *PYTHONS]
+    newer = [version for version in PYTHONS if tuple(map(int, version.split("."))) > sys.version_info[:2]]
+    tried = [stated] if stated else ["", *newer]
     packages = read_packages(app.name, [Path(path) for path in app.description.dependencies])
     first: EnvironmentUnfit | None = None
     for python in tried:

@@ -37,7 +37,7 @@ def run(command: str, home: Path) -> None:
         "PYENV_ROOT": os.environ.get("PYENV_ROOT", str(real / ".pyenv")),
     }
     done = subprocess.run(
-        ["bash", "-c", command], cwd=home, env=env, capture_output=True, text=True, timeout=500, check=False
+        ["bash", "-c", command], cwd=home, env=env, capture_output=True, text=True, timeout=1200, check=False
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
@@ -53,7 +53,7 @@ def test_the_page_and_the_readme_begin_alike() -> None:
 
 
 @pytest.mark.server
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 def test_every_command_runs_as_it_stands(tmp_path: Path) -> None:
     make_project(tmp_path / "src" / "mysite")
     (tmp_path / "access.log").write_text(
