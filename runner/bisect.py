@@ -79,9 +79,9 @@ def bisect(options: BisectOptions, results: Console, messages: Console) -> int:
 def _package(options: BisectOptions) -> str:
     """The package's normal name, as a SPEC has it; UsageError where the app has no such package."""
     variant = parse_variant(f"{options.package}={options.good}", "PACKAGE and --good")
-    parse_variant(f"{options.package}={options.bad}", "--bad")
+    bad = parse_variant(f"{options.package}={options.bad}", "--bad")
     names = [name for name in variant.versions if name != PYTHON]
-    if any(parse_source(text) for text in (options.good, options.bad)):
+    if any(parse_source(version) for version in (*variant.versions.values(), *bad.versions.values())):
         raise UsageError("--good and --bad: released versions are walked; git bisect walks commits")
     if not names:
         raise UsageError(f"{options.package}: no package whose released versions could be walked")

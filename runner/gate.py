@@ -31,6 +31,8 @@ from runner.results.schema import RunEnd
 from runner.results.store import RunFolder, write_json
 from runner.run import Run
 from runner.stacks.app import App
+from runner.stacks.interpreters import under_fitting_python
+from runner.stacks.versions import PYTHON
 from runner.turn import own_turn
 
 #: A shared machine's speed wanders within a second, so turns are short. As many as bring a block's own noise down to
@@ -65,6 +67,11 @@ class Side:
     cell: Cell
     source: AppSource
 
+    def under(self, python: str) -> "Side":
+        """The same under another Python."""
+        versions, axes = ({**words, PYTHON: python} for words in (self.cell.versions, self.cell.axes))
+        return replace(self, cell=replace(self.cell, versions=versions, axes=axes))
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -95,6 +102,7 @@ def measure_gate(options: GateOptions, messages: Console) -> Measured:
     with ExitStack() as stack:
         apps = _take_apps(sides, stack)
         sides = {name: replace(side, cell=with_app(side.cell, apps[name])) for name, side in sides.items()}
+        sides = under_one_python(sides, messages)
         plan = _plan(sides, matrix, options.run.seed)
         require_programs(plan)
         environments = build_environments(plan.cells, messages)
@@ -138,6 +146,23 @@ def _side(matrix: MatrixFile, options: GateOptions, name: str) -> Side:
     source = find_app(variant.app or matrix.app, variant.revision, where)
     axes = {"side": name, **cell.axes, **cell.versions, "app": source.shown}
     return Side(replace(cell, axes=axes, reference=BASE if name == CANDIDATE else None), source)
+
+
+def under_one_python(sides: dict[str, Side], messages: Console) -> dict[str, Side]:
+    """Both sides under the one Python for which the packages of either exist: two would be compared with each other."""
+    cells = [side.cell for side in sides.values()]
+    if any(PYTHON in cell.versions or cell.server.system_python for cell in cells):
+        return sides
+
+    def build(python: str) -> dict[str, Side]:
+        found = {name: side.under(python) for name, side in sides.items()} if python else sides
+        build_environments({name: side.cell for name, side in found.items()}, messages)
+        return found
+
+    python, found = under_fitting_python(build)
+    if python:
+        messages.print(f"both sides under Python {python}: there are packages for no older one", highlight=False)
+    return found
 
 
 def _plan(sides: Mapping[str, Side], matrix: MatrixFile, seed: int | None) -> Plan:

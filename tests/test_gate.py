@@ -12,12 +12,15 @@ import pytest
 from rich.console import Console
 
 from runner.analysis.gate import GateResult
+from runner.apps import find_app
 from runner.bench import Options
 from runner.errors import UsageError
-from runner.gate import GateOptions, gate, parse_limit
+from runner.gate import GateOptions, Side, gate, parse_limit, under_one_python
+from runner.matrix.cells import Cell
 from runner.matrix.spec import SamplingSpec
 from runner.plan import plan_of_two
 from runner.results.store import open_run
+from runner.stacks.interpreters import PythonUnfit
 from tests.matrix.examples import MYSQL, POSTGRES, UWSGI, age, make_cell
 from tests.processes import ROOT, Family, connbench
 
@@ -85,6 +88,46 @@ def test_what_cannot_be_gated_is_refused(tmp_path: Path, more: dict[str, Any], w
         gate(GateOptions(common, **{"base": "", "candidate": "", **more}), Console(), Console())
     assert words in str(refusal.value)
     assert not (tmp_path / "out").exists()
+
+
+def side(versions: dict[str, str], server: dict[str, Any]) -> Side:
+    cell = replace(make_cell(POSTGRES, server, age(60)), versions=versions, axes={"database": "pg", **versions})
+    return Side(cell, find_app("shop", None, "--base"))
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """The Pythons that environments were asked for with, by gate; Django 6.1 has packages for 3.12 and newer."""
+    asked: list[set[str]] = []
+
+    def build(cells: dict[str, Cell], _: Console) -> None:
+        asked.append({cell.versions.get("python", "") for cell in cells.values()})
+        for cell in cells.values():
+            if cell.versions.get("django") == "6.1" and "python" not in cell.versions:
+                raise PythonUnfit("does not satisfy Python>=3.12")
+
+    monkeypatch.setattr("runner.gate.build_environments", build)
+    return asked
+
+
+def test_both_sides_run_under_one_python(built: list[set[str]]) -> None:
+    """Django 5.2 under the runner's own against 6.1 under a newer one would compare two Pythons."""
+    sides = {"base": side({"django": "5.2"}, UWSGI), "candidate": side({"django": "6.1"}, UWSGI)}
+    found = under_one_python(sides, Console(quiet=True))
+    assert len(built) == 2
+    (python,) = built[-1]
+    assert {one.cell.versions["python"] for one in found.values()} == {python}
+    assert {one.cell.axes["python"] for one in found.values()} == {python}, "it is told"
+
+
+@pytest.mark.parametrize(
+    ("versions", "server"),
+    [({"django": "6.1", "python": "3.11"}, UWSGI), ({"django": "6.1"}, {"kind": "mod_wsgi"})],
+)
+def test_a_python_that_is_given_stays(built: list[set[str]], versions: dict[str, str], server: dict[str, Any]) -> None:
+    sides = {"base": side({}, server), "candidate": side(versions, server)}
+    assert under_one_python(sides, Console(quiet=True)) is sides
+    assert built == []
 
 
 @pytest.fixture

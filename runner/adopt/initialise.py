@@ -1,7 +1,6 @@
 """`connbench init`: from a project's folder to app.yaml, a matrix and traffic."""
 
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,18 +11,19 @@ from runner import doctor
 from runner.adopt.access_log import Traffic, WeightedRequest, collapsed, read_access_log
 from runner.adopt.ask import Answer, ask
 from runner.adopt.crawl import crawl
-from runner.adopt.look import PYTHONS, Found, look_at
+from runner.adopt.look import Found, look_at
 from runner.adopt.traffic import as_locust_file
 from runner.adopt.trial import Page, Standing, standing
 from runner.adopt.variables import Variable
 from runner.adopt.writing import APP, FILES, MATRIX, TRAFFIC, Adopted, app_yaml, matrix_yaml
-from runner.errors import EnvironmentUnfit, StackError, UsageError
+from runner.errors import StackError, UsageError
 from runner.stacks.app import App, AppDescription, Engine, slug
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.databases.mysql import MySQLSpec
 from runner.stacks.databases.postgres import PostgresSpec
 from runner.stacks.dependencies import read_packages
 from runner.stacks.environment import AppEnvironment, build_environment
+from runner.stacks.interpreters import under_fitting_python
 from runner.stacks.packages import ENVIRONMENTS
 from runner.stacks.versions import PYTHON, recipe
 
@@ -57,7 +57,8 @@ def initialise(options: InitOptions, say: Say) -> int:
     _refuse_to_overwrite(out, force=options.force)
     traffic = read_access_log(options.access_log, options.methods) if options.access_log else None
     say(f"{found.project}: settings {found.settings}, serves {found.wsgi or found.asgi}")
-    say(f"packages from {', '.join(path.name for path in found.dependencies) or 'no file'}; building their environment")
+    named = [str(path.relative_to(found.folder)) for path in found.dependencies]
+    say(f"packages from {', '.join(named) or 'no file'}; building their environment")
     app, environment = fitting(_provisional(found, options, out), say)
     answer, variables = ask(app, environment, found.env_examples)
     if answer.problem:
@@ -98,28 +99,18 @@ def _provisional(found: Found, options: InitOptions, out: Path) -> App:
 
 def fitting(app: App, say: Say) -> tuple[App, AppEnvironment]:
     """The app's environment under the Python that it asks for; else the runner's own, or the next that will do."""
-    stated = app.description.python
-    # The runner's own, unless a file says otherwise.
-    newer = [version for version in PYTHONS if tuple(map(int, version.split("."))) > sys.version_info[:2]]
-    tried = [stated] if stated else ["", *newer]
     packages = read_packages(app.name, [Path(path) for path in app.description.dependencies])
-    first: EnvironmentUnfit | None = None
-    for python in tried:
+
+    def build(python: str) -> AppEnvironment:
         versions = {PYTHON: python} if python else {}
-        wanted = recipe(ENVIRONMENTS[0], versions, app=packages if packages.requirements else None)
-        try:
-            environment = build_environment(wanted)
-        except EnvironmentUnfit as error:
-            first = first or error
-            # Other reasons stay the same whatever the Python.
-            if "Python" not in str(first):
-                break
-            continue
-        if python and python != stated:
-            say(f"its packages need another Python than the runner's: {python}")
-        return replace(app, description=app.description.model_copy(update={"python": python})), environment
-    assert first is not None, "something was tried"
-    raise first
+        return build_environment(recipe(ENVIRONMENTS[0], versions, app=packages if packages.requirements else None))
+
+    if app.description.python:
+        return app, build(app.description.python)
+    python, environment = under_fitting_python(build)
+    if python:
+        say(f"its packages need another Python than the runner's: {python}")
+    return replace(app, description=app.description.model_copy(update={"python": python})), environment
 
 
 @dataclass(frozen=True)

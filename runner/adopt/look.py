@@ -15,7 +15,8 @@ from pathlib import Path
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from runner.errors import UsageError
-from runner.stacks.dependencies import read_packages
+from runner.stacks.dependencies import VIRTUAL_ENVIRONMENT, read_packages
+from runner.stacks.interpreters import PYTHONS
 
 SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
 #: How far below the folder `manage.py` is looked for: `src/`, `backend/app/`.
@@ -32,9 +33,9 @@ WANTED: Sequence[tuple[str, Sequence[str]]] = (
     ("requirements/requirements.txt", ()),
     ("requirements-prod.txt", ()),
     ("requirements.in", ()),
+    # Nothing is written down, but the project runs: start projects are often left so.
+    *((f"{folder}/{VIRTUAL_ENVIRONMENT}", ()) for folder in (".venv", "venv", "env")),
 )
-#: Python versions that a `requires-python` is held against, the oldest first.
-PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 #: Where a deployment's environment variables are, secrets among them; and where a project shows what they look like.
 ENV_FILES = (".env", ".env.local")
 ENV_EXAMPLES = (".env.example", ".env.sample", ".env.dist", ".env.template", "env.example", "example.env")

@@ -20,7 +20,7 @@ from runner.matrix.expansion import expand
 from runner.matrix.spec import MatrixFile
 from runner.stacks.packages import ENVIRONMENTS, locked_packages
 from runner.stacks.poolers import NO_POOLER
-from runner.stacks.versions import PYTHON, is_version
+from runner.stacks.versions import ALLOWED, PYTHON, is_version, spelt_out
 
 _BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
@@ -69,7 +69,8 @@ def parse_variant(text: str, where: str) -> Variant:
         elif "." in key:
             parameters[_parameter(key, where)] = _value(key, value, where)
         else:
-            versions[_package(key, where)] = _version(key, value, where)
+            package = _package(key, where)
+            versions[package] = _version(key, package, value, where)
     return Variant(names, parameters, versions, app, revision)
 
 
@@ -158,10 +159,11 @@ def _package(key: str, where: str) -> str:
     raise UsageError(f"{where}: found {key!r}, allowed: {shown}, a dotted parameter or a package of the app's{hint}")
 
 
-def _version(key: str, text: str, where: str) -> str:
-    if not is_version(text):
-        raise UsageError(
-            f"{where}: {key}: found {text!r}, allowed: a version such as 5.2 or 5.2.8, or a git reference such as "
-            "git+file:///home/me/django@main"
-        )
-    return text
+def _version(key: str, package: str, text: str, where: str) -> str:
+    try:
+        version = spelt_out(package, text)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from error
+    if not is_version(version):
+        raise UsageError(f"{where}: {key}: found {text!r}, allowed: {ALLOWED}")
+    return version

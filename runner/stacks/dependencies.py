@@ -2,7 +2,7 @@
 
 Two kinds: what it wants (pyproject.toml, Pipfile, requirements files) and what was locked (uv.lock, poetry.lock,
 Pipfile.lock). A lock only says which version a wanted package comes in: it names packages of other systems and of
-development too.
+development too. A project that writes none of them has what its virtual environment (pyvenv.cfg) has.
 """
 
 import json
@@ -11,6 +11,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ _INCLUDED = re.compile(r"(?:-r|--requirement|-c|--constraint)(?:\s+|=)(.+)")
 #: What stands behind a requirement in a requirements file.
 _OPTIONS = re.compile(r"\s--(hash|global-option|config-settings)\b.*$")
 _NUMBERS = re.compile(r"\d+")
+#: In the root of every virtual environment (PEP 405), and the tools that come with one.
+VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
+_ITS_TOOLS = frozenset({"pip", "wheel"})
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,12 @@ def package_name(requirement: str) -> str:
 
 
 def _requirements(path: Path) -> list[str]:
-    readers = {"pyproject.toml": _of_pyproject, "Pipfile": _of_pipfile, "Pipfile.lock": _of_pipfile_lock}
+    readers = {
+        "pyproject.toml": _of_pyproject,
+        "Pipfile": _of_pipfile,
+        "Pipfile.lock": _of_pipfile_lock,
+        VIRTUAL_ENVIRONMENT: _of_virtual_environment,
+    }
     reader = readers.get(path.name, _of_lock if path.name.endswith(".lock") else _of_requirements_file)
     return list(reader(path))
 
@@ -154,6 +163,25 @@ def _of_lock(path: Path) -> Iterator[str]:
     for one in known:
         if times[one["name"]] == 1:
             yield _checked(f"{one['name']}=={one['version']}")
+
+
+def _of_virtual_environment(path: Path) -> Iterator[str]:
+    """What is installed, in its versions; a project of the disk, as `-e .` leaves it, is there without being built."""
+    path.read_text(encoding="utf-8")
+    for site in path.parent.glob("lib/python*/site-packages"):
+        for found in distributions(path=[str(site)]):
+            if found.name.lower() not in _ITS_TOOLS and (requirement := _installed(found)):
+                yield _checked(requirement)
+
+
+def _installed(found: Distribution) -> str:
+    """https://packaging.python.org/en/latest/specifications/direct-url/"""
+    origin = json.loads(found.read_text("direct_url.json") or "{}")
+    if "dir_info" in origin:
+        return ""
+    if commit := origin.get("vcs_info", {}).get("commit_id"):
+        return f"{found.name} @ {origin['vcs_info']['vcs']}+{origin['url']}@{commit}"
+    return f"{found.name} @ {origin['url']}" if origin else f"{found.name}=={found.version}"
 
 
 def _is_local(source: Mapping[str, Any]) -> bool:

@@ -23,6 +23,7 @@ from runner.provision.native import run_command
 from runner.provision.service import Command, Kit
 from runner.stacks.app import ROOT
 from runner.stacks.dependencies import package_name
+from runner.stacks.interpreters import PythonMissing, PythonUnfit
 from runner.stacks.sources import pinned
 from runner.stacks.versions import PYTHON, SYSTEM_PYTHON, Recipe, override
 
@@ -38,6 +39,11 @@ PSYCOPG2 = frozenset({"psycopg2", "psycopg2-binary"})
 #: The matrix says which of these is used.
 DRIVERS = PSYCOPG2 | {"mysqlclient", "psycopg", "psycopg-binary", "psycopg-c", "psycopg-pool", "pymysql"}
 
+#: In uv's words: a bound of the packages', or wheels that were built for others.
+_OTHER_PYTHON = re.compile(r"does not satisfy Python|Python (ABI|version) tag")
+_PYTHON_ASKED = (
+    'by `versions: {python: "3.12"}` in a matrix, `python: "3.12"` in an app.yaml, `--both python=3.12` in a gate'
+)
 _PINNED = re.compile(r"^([a-z0-9-]+)(?:\[[^]]*\])?==([^ ;\\]+)", re.MULTILINE)
 
 
@@ -109,7 +115,7 @@ def _interpreter(recipe: Recipe) -> str:
     kept = sorted(pyenv.glob(f"versions/{wanted}*/bin/python{wanted}"))
     found = str(kept[-1]) if kept else shutil.which(f"python{wanted}")
     if found is None:
-        raise EnvironmentUnfit(
+        raise PythonMissing(
             f"there is no Python {wanted} on this machine (looked for python{wanted} on the PATH and in {pyenv}); "
             f"install it, or take python {wanted} out of the versions"
         )
@@ -146,7 +152,12 @@ def _lock(recipe: Recipe, python: str) -> Path:
         asked += ["--group", f"app-{recipe.base}"]
     else:
         asked += ["--constraints", str(lock.with_suffix(".constraints")), str(lock.with_suffix(".in"))]
-    _uv(["pip", "compile", *options, *asked, "--output-file", str(partial)], f"locking {recipe.name}")
+    try:
+        _uv(["pip", "compile", *options, *asked, "--output-file", str(partial)], f"locking {recipe.name}")
+    except EnvironmentUnfit as error:
+        if _OTHER_PYTHON.search(str(error)) is None:
+            raise
+        raise PythonUnfit(f"{error}\nAnother Python is asked for {_PYTHON_ASKED}") from error
     if recipe.app is not None:
         _refuse_both_drivers(recipe, partial.read_text())
     partial.rename(lock)

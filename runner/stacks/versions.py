@@ -17,10 +17,23 @@ PYTHON = "python"
 #: The distribution's own, which what is compiled for the system is bound to.
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 
+#: In a version's place: the branch on which a package is developed, of those that come whole from their repository.
+MAIN = "main"
+DEVELOPED = {
+    "django": "git+https://github.com/django/django@main",
+    "gunicorn": "git+https://github.com/benoitc/gunicorn@master",
+    "mysqlclient": "git+https://github.com/PyMySQL/mysqlclient@main",
+    "pymysql": "git+https://github.com/PyMySQL/PyMySQL@main",
+}
+
 #: `5.2` is its newest patch release, `5.2.3` exactly that one.
 _VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc|\.dev|\.post)\d+)?")
 #: A branch, tag or commit of a git repository, here or elsewhere, perhaps with the package in a folder of it.
 _SOURCE = re.compile(r"(?P<url>git\+(file|https|ssh)://\S+)@(?P<ref>[\w./-]+)(?P<part>#subdirectory=[\w./-]+)?")
+ALLOWED = (
+    'a version such as "5.2" (its newest release) or "5.2.3", "main" (of django and some others), or a git reference '
+    "such as git+file:///home/me/django@main"
+)
 _SERIES = re.compile(r"\d+(\.\d+)?")
 _PACKAGE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -30,17 +43,25 @@ def _known_form(version: object) -> object:
         raise ValueError(
             f'found {version}, allowed: a version in quotes, such as "5.2"; without them 5.10 would be 5.1'
         )
-    if isinstance(version, str) and not is_version(version):
-        raise ValueError(
-            f'found {version!r}, allowed: a version such as "5.2" (its newest release) or "5.2.3", or a git reference '
-            "such as git+file:///home/me/django@main"
-        )
+    if isinstance(version, str) and version != MAIN and not is_version(version):
+        raise ValueError(f"found {version!r}, allowed: {ALLOWED}")
     return version
 
 
 def is_version(text: str) -> bool:
     """Whether a package can be had by it."""
     return _VERSION.fullmatch(text) is not None or parse_source(text) is not None
+
+
+def spelt_out(package: str, version: str) -> str:
+    """`main` as the git reference that it stands for, any other as it is; ValueError where nobody knows the branch."""
+    if version != MAIN:
+        return version
+    if package not in DEVELOPED:
+        raise ValueError(
+            f"{package}: found {MAIN!r}, which is known of {', '.join(DEVELOPED)} alone: write git+https://…@{MAIN}"
+        )
+    return DEVELOPED[package]
 
 
 @dataclass(frozen=True)
@@ -78,14 +99,15 @@ class VersionsSpec(Strict):
 
     @model_validator(mode="after")
     def _names_packages(self) -> Self:
-        for name in self.by_package:
+        for name, version in self.__pydantic_extra__.items():
+            spelt_out(name, version)
             if not _PACKAGE.fullmatch(name):
                 raise ValueError(f"found {name!r}, allowed: a package's name in lower case, such as django, or python")
         return self
 
     @property
     def by_package(self) -> Mapping[str, str]:
-        return self.__pydantic_extra__
+        return {name: spelt_out(name, version) for name, version in self.__pydantic_extra__.items()}
 
 
 @dataclass(frozen=True)

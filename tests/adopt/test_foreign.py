@@ -1,7 +1,7 @@
 """Projects that nobody here wrote, as their own packages start them: taken up, checked and measured on both databases.
 
-Nothing is set by hand. Each comes from the package index in the version that is pinned here; docs/your-app.md names
-them, and what `connbench init` found for each.
+Nothing is set by hand. Each comes from the package index in the version that is pinned here, into a virtual environment
+in its folder, as its users would do it; docs/your-app.md names them, and what `connbench init` found for each.
 """
 
 import json
@@ -17,12 +17,13 @@ from runner.stacks.app import load_app
 from tests.adopt.commands import call
 from tests.processes import ROOT
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(3000)]
+#: Seconds for one step, on a busy machine and with nothing in uv's cache.
+LIMIT = 1200
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """`package` starts a project with `command`; `found` is in its app.yaml afterwards."""
+    """`package` starts a project with `command`, which the folder follows; `found` is in its app.yaml afterwards."""
 
     package: str
     command: Sequence[str]
@@ -30,9 +31,8 @@ class Foreign:
     page: tuple[str, str]
     found: Sequence[str]
     python: str = "3.11"
-    #: What the command needs beside the package; its start project names no packages, so that the test has to.
+    #: What is installed beside the package.
     beside: Sequence[str] = ()
-    requirements: str = ""
 
 
 PROJECTS = {
@@ -44,38 +44,46 @@ PROJECTS = {
         python="3.12",
         beside=["django>=6.1,<6.2"],
     ),
-    "codered": Foreign(
-        "coderedcms==6.0.0",
-        ["coderedcms", "start", "mysite"],
-        ("/", "Home — mysite"),
-        ["settings: mysite.settings.dev"],
+    "spirit": Foreign(
+        "django-spirit==0.14.3",
+        ["spirit", "startproject", "mysite", "--path"],
+        ("/", "Latest active topics - Spirit"),
+        ["settings: mysite.settings.dev", 'dependencies: ["../.venv/pyvenv.cfg"]'],
     ),
     "mezzanine": Foreign(
         "mezzanine==6.1.1",
         ["mezzanine-project", "mysite"],
         ("/blog/", "Blog | Mezzanine"),
-        ["settings: mysite.settings"],
+        ["settings: mysite.settings", 'dependencies: ["../.venv/pyvenv.cfg"]'],
         beside=["setuptools<81"],
-        requirements="mezzanine==6.1.1\n",
     ),
 }
 
 
 def start(foreign: Foreign, folder: Path) -> Path:
-    """The project as its own package makes it."""
-    folder.mkdir()
-    beside = [word for package in foreign.beside for word in ("--with", package)]
-    tool = [str(ROOT / "scripts" / "uv"), "tool", "run", "--python", foreign.python, "--from", foreign.package, *beside]
-    pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
-    found = sorted(Path(pyenv).glob(f"versions/{foreign.python}*/bin/python{foreign.python}"))
-    if found:
-        tool[4] = str(found[-1])
-    subprocess.run([*tool, *foreign.command, str(folder)], check=True, timeout=1200, capture_output=True, cwd=folder)
-    if foreign.requirements:
-        (folder / "requirements.txt").write_text(foreign.requirements)
+    """The project as its own package makes it, beside the environment that the package was installed in."""
+    environment = folder / ".venv"
+    uv("venv", "--python", interpreter(foreign.python), str(environment))
+    uv("pip", "install", "--python", str(environment / "bin" / "python"), foreign.package, *foreign.beside)
+    programs = {**os.environ, "PATH": f"{environment / 'bin'}:{os.environ['PATH']}"}
+    command = [str(environment / "bin" / foreign.command[0]), *foreign.command[1:], str(folder)]
+    subprocess.run(command, check=True, timeout=LIMIT, capture_output=True, cwd=folder, env=programs)
     return folder
 
 
+def uv(*arguments: str) -> None:
+    subprocess.run([str(ROOT / "scripts" / "uv"), *arguments], check=True, timeout=LIMIT, capture_output=True)
+
+
+def interpreter(version: str) -> str:
+    """pyenv's own, which uv does not find by itself; else whatever uv finds."""
+    pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
+    found = sorted(Path(pyenv).glob(f"versions/{version}*/bin/python{version}"))
+    return str(found[-1]) if found else version
+
+
+@pytest.mark.server
+@pytest.mark.timeout(3 * LIMIT)
 @pytest.mark.parametrize("name", PROJECTS)
 def test_a_foreign_project_is_measured_with_nothing_set_by_hand(name: str, tmp_path: Path) -> None:
     foreign = PROJECTS[name]
@@ -104,6 +112,15 @@ def test_a_foreign_project_is_measured_with_nothing_set_by_hand(name: str, tmp_p
     versions = summary["run"]["versions"]
     package, _, version = foreign.package.partition("==")
     assert {found for key, found in versions.items() if key.endswith(f"/{package}")} == {version}
+
+
+@pytest.mark.parametrize("foreign", PROJECTS.values(), ids=PROJECTS)
+def test_the_page_tells_of_each(foreign: Foreign) -> None:
+    package, _, version = foreign.package.partition("==")
+    name = package.removeprefix("django-").capitalize()
+    command = " ".join(word for word in foreign.command if word != "mysite" and not word.startswith("-"))
+    row = f"| {name} {version} (`{command}`) | nothing |"
+    assert row in (ROOT / "docs" / "your-app.md").read_text()
 
 
 def shorten(matrix: Path) -> None:

@@ -45,6 +45,17 @@ def test_a_tool_s_pyproject_without_dependencies_is_passed_over(tmp_path: Path) 
     assert (found.python, found.python_from) == ("3.12", "pyproject.toml")
 
 
+def test_a_project_that_names_no_packages_has_those_of_its_virtual_environment(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    info = project / ".venv" / "lib" / "python3.11" / "site-packages" / "django-5.2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: django\nVersion: 5.2\n")
+    (project / ".venv" / "pyvenv.cfg").touch()
+    assert look_at(project).dependencies == (project / "requirements.txt",), "what is written down goes first"
+    (project / "requirements.txt").unlink()
+    assert look_at(project).dependencies == (project / ".venv" / "pyvenv.cfg",)
+
+
 @pytest.mark.parametrize(
     ("name", "lock", "text"),
     [

@@ -71,6 +71,27 @@ def test_pipfile_with_its_lock(tmp_path: Path) -> None:
     assert (found.requirements, found.constraints) == (("django",), ("django==5.2.1",))
 
 
+def test_a_virtual_environment_in_place_of_a_file(tmp_path: Path) -> None:
+    installed = {
+        "Django": ("5.2.4", None),
+        "pip": ("25.0", None),
+        "mine": ("0.1", {"url": "file:///src/mine", "dir_info": {"editable": True}}),
+        "forked": ("2.0", {"url": "https://h.org/f.git", "vcs_info": {"vcs": "git", "commit_id": "a1b2"}}),
+        "carried": ("1.0", {"url": "https://h.org/carried-1.0.zip", "archive_info": {}}),
+    }
+    for name, (version, origin) in installed.items():
+        info = tmp_path / "lib" / "python3.12" / "site-packages" / f"{name}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        if origin is not None:
+            (info / "direct_url.json").write_text(json.dumps(origin))
+    assert packages(tmp_path, pyvenv_dot_cfg="home = /usr/bin\n").requirements == (
+        "Django==5.2.4",
+        "carried @ https://h.org/carried-1.0.zip",
+        "forked @ git+https://h.org/f.git@a1b2",
+    )
+
+
 @pytest.mark.parametrize(
     ("poetry", "pep_440"),
     [

@@ -1,5 +1,6 @@
 """The app's own environment: built once for each lock, and an unfit one is told with the remedy."""
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.service import Command
 from runner.stacks import environment
 from runner.stacks.environment import build_environment
+from runner.stacks.interpreters import PythonUnfit
 from runner.stacks.versions import Recipe
 from tests.processes import ROOT
 
@@ -158,6 +160,13 @@ def test_another_version_is_locked_once_and_installed() -> None:
 def test_versions_that_do_not_exist_or_go_together_are_told_in_uvs_words() -> None:
     with pytest.raises(EnvironmentUnfit, match=r"(?s)locking psycopg3\+django-9\.9.*django==9\.9"):
         build_environment(Recipe("psycopg3", (("django", "9.9"),)))
+
+
+@pytest.mark.server
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Django 6 has packages for this Python")
+def test_packages_for_another_python_alone_are_told_apart() -> None:
+    with pytest.raises(PythonUnfit, match=r"(?s)Python>=3\.12.*versions: \{python: \"3\.12\"\}.*--both python=3\.12"):
+        build_environment(Recipe("psycopg3", (("django", "6.1"),)))
 
 
 def test_an_interpreter_that_is_missing_is_named() -> None:

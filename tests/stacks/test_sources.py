@@ -121,7 +121,7 @@ def test_it_can_stand_wherever_a_version_can() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "main",
+        "trunk",
         "git+file:///x",
         "git+http://host/x@main",
         "git+file:///x@main; rm",

@@ -40,8 +40,9 @@ def trials() -> tuple[Trial, ...]:
 
 
 def why_not(kind: str, driver: str, mode: str, django: str) -> str | None:
-    """What went wrong when this was tried on the series of this Django (`5.2.19`); None where it works."""
+    """What went wrong when this was tried on the series of this Django (`5.2.19` or `5.2`); None where it works."""
     for trial in trials():
-        if (trial.kind, trial.driver, trial.mode) == (kind, driver, mode) and django.startswith(f"{trial.django}."):
+        series = f"{django}.".startswith(f"{trial.django}.")
+        if series and (trial.kind, trial.driver, trial.mode) == (kind, driver, mode):
             return f"{trial.words} was tried in vain: {trial.error}" if trial.error else None
     return None
