@@ -112,7 +112,8 @@ def _end(found: list[Release], package: str, asked: str, where: str) -> Release:
         shown = ", ".join(near[-8:]) or "none that begins so"
         raise UsageError(f"{where} {asked}: {package} has no such release for this Python; the last ones: {shown}")
     if not release.installable:
-        raise UsageError(f"{where} {asked}: {package} {release.version} {release.skipped}")
+        hint = "; `--both python=3.12` or such asks for another Python"
+        raise UsageError(f"{where} {asked}: {package} {release.version} {release.skipped}{hint}")
     return release
 
 

@@ -121,11 +121,14 @@ def init(
     database: Annotated[
         list[str] | None, typer.Option(metavar="ALIAS=ROLE", help="What another database is: default or none.")
     ] = None,
+    dependencies: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="What names its packages; found unless told.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
 ) -> None:
     """Take up a Django project: look at it, start it once, write app.yaml, a matrix and traffic for it."""
     roles, wanted = parse_databases(database or []), parse_methods(methods)
-    options = InitOptions(path, out, settings, force, access_log, wanted, roles)
+    options = InitOptions(path, out, settings, force, access_log, wanted, roles, dependencies or ())
     raise typer.Exit(initialise(options, _plainly(messages)))
 
 

@@ -64,6 +64,7 @@ def quiet() -> Console:
         ({"package": "sqlprase"}, "did you mean 'sqlparse'"),
         ({"package": "server"}, "server: no package whose released versions"),
         ({"package": "eventlet", "good": "0.35", "bad": "0.36"}, "has no eventlet"),
+        ({"package": "django", "good": "5.1", "bad": "main"}, "released versions are walked; git bisect walks commits"),
         ({"bad": "newest"}, "--bad: sqlparse: found 'newest'"),
         ({"both": "server=nobody"}, "server: found 'nobody'"),
     ],

@@ -1,5 +1,6 @@
 """`connbench init`: from a project's folder to app.yaml, a matrix and traffic."""
 
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ class InitOptions:
     access_log: Path | None = None
     methods: Sequence[str] = ("GET",)
     databases: Mapping[str, str] = field(default_factory=dict)
+    #: Files that name the packages, in the place of those that are found.
+    dependencies: Sequence[Path] = ()
 
 
 def initialise(options: InitOptions, say: Say) -> int:
@@ -52,17 +55,16 @@ def initialise(options: InitOptions, say: Say) -> int:
 
     UsageError where the folder holds no project that can be run, or files would be overwritten; nothing is written.
     """
-    found = look_at(options.path, options.settings)
+    found = look_at(options.path, options.settings, options.dependencies)
     out = options.out or found.folder / "connbench"
     _refuse_to_overwrite(out, force=options.force)
     traffic = read_access_log(options.access_log, options.methods) if options.access_log else None
     say(f"{found.project}: settings {found.settings}, serves {found.wsgi or found.asgi}")
-    named = [str(path.relative_to(found.folder)) for path in found.dependencies]
-    say(f"packages from {', '.join(named) or 'no file'}; building their environment")
+    say(f"packages from {_named(found)}; building their environment")
     app, environment = fitting(_provisional(found, options, out), say)
     answer, variables = ask(app, environment, found.env_examples)
     if answer.problem:
-        raise UsageError(f"{found.settings}: {_with_hint(answer.problem)}")
+        raise UsageError(f"{found.settings}: {_with_hint(answer.problem, found)}")
     env = {variable.name: variable.value for variable in variables}
     aliases = {**dict.fromkeys(answer.replicas, "default"), **options.databases}
     setup = [["migrate", "--no-input"], *answer.more_setup]
@@ -218,11 +220,20 @@ def _conclude(adopted: Adopted, out: Path, say: Say) -> int:
     return 1 if stuck or not adopted.pages else 0
 
 
-def _with_hint(problem: str) -> str:
+def _named(found: Found) -> str:
+    return ", ".join(os.path.relpath(path, found.folder) for path in found.dependencies) or "no file"
+
+
+def _with_hint(problem: str, found: Found) -> str:
     """The same reason, with the option that settles it here, where there is no app.yaml yet."""
-    if "under `databases:`" not in problem:
-        return problem
-    return f"{problem} (--database ALIAS=default or --database ALIAS=none writes it there)"
+    if "under `databases:`" in problem:
+        return f"{problem} (--database ALIAS=default or --database ALIAS=none writes it there)"
+    if "No module named" in problem:
+        return (
+            f"{problem}; the packages are those of {_named(found)} "
+            "(--dependencies FILE names another file, --settings MODULE other settings)"
+        )
+    return problem
 
 
 def parse_databases(options: Sequence[str]) -> dict[str, str]:

@@ -63,10 +63,11 @@ class Found:
     env_examples: tuple[Path, ...]
 
 
-def look_at(folder: Path, settings: str = "") -> Found:
-    """Reads the project in `folder`, or a little below it; `settings` is the module where somebody has named it.
+def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ()) -> Found:
+    """Reads the project in `folder`, or a little below it.
 
-    UsageError where there is no manage.py, more than one, none that leads to a settings module, or no entry point.
+    `settings` is the module, `dependencies` the files that name its packages, where somebody has named them. UsageError
+    where there is no manage.py, more than one, none that leads to a settings module, or no entry point.
     """
     folder = folder.resolve()
     if not folder.is_dir():
@@ -86,7 +87,7 @@ def look_at(folder: Path, settings: str = "") -> Found:
         settings=settings,
         wsgi=wsgi,
         asgi=asgi,
-        dependencies=_dependencies(project, folder),
+        dependencies=tuple(path.resolve() for path in dependencies) or _dependencies(project, folder),
         python=python,
         python_from=python_from,
         env_files=_beside(project, folder, ENV_FILES),

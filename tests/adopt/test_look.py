@@ -54,6 +54,8 @@ def test_a_project_that_names_no_packages_has_those_of_its_virtual_environment(t
     assert look_at(project).dependencies == (project / "requirements.txt",), "what is written down goes first"
     (project / "requirements.txt").unlink()
     assert look_at(project).dependencies == (project / ".venv" / "pyvenv.cfg",)
+    named = [project / "deployed.txt"]
+    assert look_at(project, dependencies=named).dependencies == tuple(named), "what somebody has said goes before all"
 
 
 @pytest.mark.parametrize(
