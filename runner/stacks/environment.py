@@ -85,10 +85,10 @@ def build_environment(recipe: Recipe) -> AppEnvironment:
     """
     CACHE.mkdir(parents=True, exist_ok=True)
     python = _interpreter(recipe)
-    with (CACHE / f".{recipe.name}.lock").open("w") as guard:
+    with (CACHE / f".{recipe.shared_name}.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         lock = _lock(recipe, python)
-        folder = CACHE / f"{recipe.name}-{_key(lock.read_text(), BUILD.read_text(), python)}"
+        folder = CACHE / f"{recipe.shared_name}-{_key(lock.read_text(), BUILD.read_text(), python)}"
         built = folder / "built"
         if not built.exists():
             _install(folder, lock, python)
@@ -137,7 +137,7 @@ def _lock(recipe: Recipe, python: str) -> Path:
     project = (ROOT / "pyproject.toml").read_text()
     group = tomllib.loads(project)["dependency-groups"][f"app-{recipe.base}"]
     files = _compiled_from(recipe, group, given.read_text())
-    lock = CACHE / "locks" / f"{recipe.name}-{_key(given.read_text(), project, *files.values(), python)}.txt"
+    lock = CACHE / "locks" / f"{recipe.shared_name}-{_key(given.read_text(), project, *files.values(), python)}.txt"
     if lock.exists():
         return lock
     lock.parent.mkdir(exist_ok=True)

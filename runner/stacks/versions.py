@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
@@ -123,8 +123,16 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """`psycopg3`, `psycopg3+django-5.2`: names folders and the run's versions."""
-        parts = [*(["system-python"] if self.system_python else []), *([self.app.name] if self.app else [])]
+        """`psycopg3`, `psycopg3+django-5.2`, `psycopg3+shop`: names locks and the run's versions."""
+        return self._name([self.app.name] if self.app else [])
+
+    @property
+    def shared_name(self) -> str:
+        """The same whatever the app is called: two that ask for the same packages have one environment."""
+        return self._name(["app"] if self.app else [])
+
+    def _name(self, app: Sequence[str]) -> str:
+        parts = [*(["system-python"] if self.system_python else []), *app]
         return "+".join([self.base, *parts, *(f"{package}-{_short(version)}" for package, version in self.versions)])
 
     @property

@@ -10,6 +10,7 @@ import pytest
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.service import Command
 from runner.stacks import environment
+from runner.stacks.dependencies import AppPackages
 from runner.stacks.environment import build_environment
 from runner.stacks.interpreters import PythonUnfit
 from runner.stacks.versions import Recipe
@@ -116,6 +117,21 @@ def test_other_versions_are_resolved_around_the_lock_once(lock: Path, builder: B
     assert build_environment(asked) == built
     assert builder.taken() == []
     assert build_environment(Recipe("some")).folder != built.folder
+
+
+def test_two_apps_with_the_same_packages_have_one_environment(lock: Path, builder: Builder) -> None:
+    (lock.parents[1] / "pyproject.toml").write_text('[dependency-groups]\napp-some = ["django>=5"]\n')
+    one, other, more = (
+        Recipe("some", app=AppPackages(name, packages))
+        for name, packages in (("blog", ("django<6",)), ("shop", ("django<6",)), ("wiki", ("django<6", "mistune")))
+    )
+    built = build_environment(one)
+    builder.taken()
+    assert build_environment(other).folder == built.folder
+    assert builder.taken() == []
+    assert [build_environment(app).name for app in (one, other)] == ["some+blog", "some+shop"]
+    build_environment(more)
+    assert builder.taken(), "locked anew"
 
 
 @pytest.mark.server
