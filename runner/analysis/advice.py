@@ -183,8 +183,7 @@ class _Race:
         }
         places = self._places(last, eligible, missing)
         if last is None:
-            reason = "none of the settings keeps every limit" if self._last else "nothing was measured"
-            return ContestAdvice(verdict="none", reason=reason, places=places, **base)
+            return ContestAdvice(verdict="none", reason=self._why_none(), places=places, **base)
         level = [cell for cell in eligible if cell != last.leader and cell in last.leads]
         found = {"leader": last.leader, "level_with": level, "detectable": last.detectable, "places": places, **base}
         blocks = min((self._field.blocks_of(cell) for cell in [last.leader, *level]), default=0)
@@ -193,6 +192,13 @@ class _Race:
             gain = self._gain(last.leader)
             return ContestAdvice(verdict="underpowered", reason=too_little, blocks=blocks, gain=gain, **found)
         return self._recommended(last, level, blocks, found)
+
+    def _why_none(self) -> str:
+        """Settings that were never seen at work have broken no limit."""
+        if any(record.verdict.status == "ok" for record in self._records):
+            return "none of the settings keeps every limit"
+        reasons = [record.verdict.reason.partition("\n")[0] for record in self._records]
+        return f"nothing could be measured: {reasons[0]}" if reasons else "nothing was measured"
 
     def _too_little(self, last: Look, level: Sequence[str], blocks: int) -> str:
         if blocks < FEWEST_BLOCKS and self._settings > 1:

@@ -39,8 +39,8 @@ PSYCOPG2 = frozenset({"psycopg2", "psycopg2-binary"})
 #: The matrix says which of these is used.
 DRIVERS = PSYCOPG2 | {"mysqlclient", "psycopg", "psycopg-binary", "psycopg-c", "psycopg-pool", "pymysql"}
 
-#: In uv's words: a bound of the packages', or wheels that were built for others.
-_OTHER_PYTHON = re.compile(r"does not satisfy Python|Python (ABI|version) tag")
+#: In uv's words, which it breaks into lines: a bound of the packages', or wheels that were built for others.
+_OTHER_PYTHON = re.compile(r"does\s+not\s+satisfy\s+Python|Python\s+(ABI|version)\s+tag")
 _PYTHON_ASKED = (
     'by `versions: {python: "3.12"}` in a matrix, `python: "3.12"` in an app.yaml, `--both python=3.12` in a gate'
 )

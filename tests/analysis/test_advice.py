@@ -111,6 +111,13 @@ def test_a_run_without_any_attempt_recommends_nothing(tmp_path: Path) -> None:
     assert (found.verdict, found.cell, found.reason) == ("none", None, "nothing was measured")
 
 
+def test_a_database_that_did_not_come_up_is_no_fault_of_the_settings(tmp_path: Path) -> None:
+    lost = {"verdicts": {block: Verdict(status="failed", reason="no space left\nlog") for block in range(1, 9)}}
+    found = advised(tmp_path, [replace(model, **lost) for model in cells(a=QUICK, b=SLOW)])
+    assert (found.verdict, found.cell) == ("none", None)
+    assert found.reason == "nothing could be measured: no space left"
+
+
 BROKEN: dict[str, dict[str, Any]] = {
     "refused": {"errors": {"http-500": ErrorKind(count=3, example="too many clients")}},
     "failed": {"verdicts": {2: Verdict(status="failed", reason="it did not come up\nlog")}},
