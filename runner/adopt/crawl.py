@@ -40,13 +40,18 @@ def crawl(standing: Asked, paths: Iterable[str], prefixes: Sequence[str]) -> Vis
     files = [urlsplit(prefix).path for prefix in prefixes if urlsplit(prefix).path not in ("", "/")]
     waiting = deque(["/", *paths])
     seen: set[str] = set()
+    # A login page that links to itself has another `next` each time: one query is enough for a path.
+    queried: set[str] = set()
     pages: list[Page] = []
     broken: list[Page] = []
     while waiting and len(seen) < MOST_ASKED and len(pages) < MOST_KEPT:
         path = waiting.popleft()
-        if path in seen or is_file(path, files) or any(word in path for word in AVOIDED):
+        bare, query, _ = path.partition("?")
+        asked = path in seen or (query and bare in queried)
+        if asked or is_file(path, files) or any(word in path for word in AVOIDED):
             continue
         seen.add(path)
+        queried |= {bare} if query else set()
         page = standing.get(path) and standing.get(path)
         if page is None:
             continue

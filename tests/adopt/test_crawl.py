@@ -69,6 +69,19 @@ def test_pages_behind_one_login_count_once() -> None:
     assert [one.path for one in visit.pages] == ["/", login]
 
 
+class Login(Site):
+    """Its login page leads back to wherever it was asked from, itself included."""
+
+    def get(self, path: str) -> Page | None:
+        self.asked.append(path)
+        return page(path, f"<a href='/login/?next={path}'></a> <a href='/about/'></a>")
+
+
+def test_a_page_that_links_to_itself_is_no_maze() -> None:
+    visit = crawl(Login(), ["/listed/"], [])
+    assert [one.path for one in visit.pages] == ["/", "/login/?next=/", "/about/", "/listed/"]
+
+
 def test_it_ends() -> None:
     site = Site(*[page(f"/{number}/") for number in range(100)])
     visit = crawl(site, [f"/{number}/" for number in range(100)], [])
