@@ -112,8 +112,8 @@ def test_a_run_without_any_attempt_recommends_nothing(tmp_path: Path) -> None:
 
 
 def test_a_database_that_did_not_come_up_is_no_fault_of_the_settings(tmp_path: Path) -> None:
-    lost = {"verdicts": {block: Verdict(status="failed", reason="no space left\nlog") for block in range(1, 9)}}
-    found = advised(tmp_path, [replace(model, **lost) for model in cells(a=QUICK, b=SLOW)])
+    lost = {block: Verdict(status="failed", reason="no space left\nlog") for block in range(1, 9)}
+    found = advised(tmp_path, [replace(model, verdicts=lost) for model in cells(a=QUICK, b=SLOW)])
     assert (found.verdict, found.cell) == ("none", None)
     assert found.reason == "nothing could be measured: no space left"
 
