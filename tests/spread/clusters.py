@@ -107,7 +107,9 @@ def cluster(workshop: Workshop, workers: int, monkeypatch: pytest.MonkeyPatch) -
             n_workers=workers,
             threads_per_worker=1,
             processes=False,
-            dashboard_address=None,
+            # Without a dashboard it listens all the same, and at 8787 another's may be.
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             resources={task.RESOURCE: 1},
         ) as local,
         Client(local, set_as_default=False) as client,
