@@ -13,7 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from runner import preparation, waiting
+from runner import group, preparation, waiting
+from runner.attempt import Attempt
+from runner.group import _bring_up as bring_up
 from runner.matrix.expansion import expand
 from runner.plan import Plan, make_plan
 from runner.provision.native import NativeProvider
@@ -108,9 +110,12 @@ class Laboratory:
         self.providers: list[NativeProvider] = []
         self.databases: list[Database] = []
         self.apps: dict[str, App] = {}
+        #: Cells that need not be waited for as long as others, in seconds.
+        self.patience: dict[str, float] = {}
         for limit, seconds in SHORT.items():
             monkeypatch.setattr(waiting, limit, seconds)
         monkeypatch.setattr(preparation, "make_database", self._make_database)
+        monkeypatch.setattr(group, "_bring_up", self._bring_up)
 
     def plan(self, connections: Mapping[str, Any], *, blocks: int = 1, count: str = "1s", **database: Any) -> Plan:
         """PostgreSQL (or what `database` says) under gunicorn's sync workers, a cell for each of the connections."""
@@ -157,6 +162,12 @@ class Laboratory:
         self.databases.append(make_database(spec))
         return self.databases[-1]
 
+    def _bring_up(self, attempt: Attempt) -> None:
+        """One at a time, so that each can have its own limit."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(waiting, "APP_START", self.patience.get(attempt.cell.id, waiting.APP_START))
+            bring_up(attempt)
+
     def administer(self, *statements: str) -> None:
         """Has the newest PostgreSQL server do this, in a session that nobody else knows of."""
         database = self.databases[-1]
@@ -194,4 +205,4 @@ class Clock:
 
 
 #: What a healthy stack stays far below even on a loaded machine, and what a test can wait for.
-SHORT = {"APP_START": 20.0, "HTTP_PROBE": 4.0, "LOAD_STOP": 8.0, "LOAD_REPLY": 20.0, "DATABASE_REPLY": 10.0}
+SHORT = {"HTTP_PROBE": 8.0, "LOAD_STOP": 10.0, "LOAD_REPLY": 20.0, "DATABASE_REPLY": 10.0}

@@ -70,6 +70,8 @@ def test_apps_that_do_not_come_up(laboratory: Laboratory, tmp_path: Path) -> Non
     for fault in faults:
         app = faulty_app(fault.replace("-", " "), tmp_path / "apps")
         laboratory.apps[f"db-sync-{fault}"] = app
+    # The one has to have answered once; the other never does.
+    laboratory.patience = {"db-sync-answers-500": 15.0, "db-sync-never-answers": 4.0}
     began = time.monotonic()
     with injected("the app does not start"), injected("the app answers 500"), injected("the app never answers"):
         records, end = laboratory.run(laboratory.plan({**dict.fromkeys(faults, AGE), "good": AGE}))
