@@ -31,7 +31,7 @@ def asking(database: Database, what: str) -> Iterator[Database]:
         yield database
     except failures as error:
         if stuck.is_set():
-            raise DatabaseLost(_words(database, f"{late} and was ended")) from error
+            raise DatabaseLost(_words(database, f"{late} and {database.given_up}")) from error
         if not database.service.alive():
             raise DatabaseLost(_words(database, f"has ended ({what}: {_first_line(error)})")) from error
         if isinstance(error, StackError):
@@ -41,7 +41,7 @@ def asking(database: Database, what: str) -> Iterator[Database]:
         raise StackError(_words(database, f"could not do it ({what}: {_first_line(error)})")) from error
     else:
         if stuck.is_set():  # it answered in the moment in which it was given up
-            raise DatabaseLost(_words(database, f"{late} and was ended"))
+            raise DatabaseLost(_words(database, f"{late} and {database.given_up}"))
     finally:
         timer.cancel()
 

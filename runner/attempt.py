@@ -277,8 +277,9 @@ class Attempt:
     @contextmanager
     def watching(self, *, with_memory: bool) -> Iterator["_Watch"]:
         """Watches host and components during one stretch of load."""
-        database = self.stage.prepared.database.service
-        components: dict[str, Service] = {"app": self.app.server, "database": database, **self._pooled.services()}
+        components: dict[str, Service] = {"app": self.app.server, **self._pooled.services()}
+        if not self.cell.database.hosted:
+            components["database"] = self.stage.prepared.database.service
         watch = _Watch(components)
         self.stage.host_sampler.focus({**components, **self.load.watched}, with_memory=with_memory)
         try:

@@ -19,7 +19,7 @@ from runner.analysis.summary import Summary, write_summary
 from runner.apps import for_app
 from runner.errors import EnvironmentUnfit, UsageError
 from runner.host import describe_host, describe_versions
-from runner.matrix.cells import Cell
+from runner.matrix.cells import Cell, own_engines
 from runner.matrix.expansion import MOST_CELLS, Expansion, expand
 from runner.matrix.prediction import predict
 from runner.matrix.reading import read_matrix
@@ -33,6 +33,8 @@ from runner.results.schema import CellRecord, HostRecord, RunEnd, RunRecord, Ski
 from runner.results.store import RunFolder, now_utc
 from runner.run import Run
 from runner.stacks.app import load_app
+from runner.stacks.databases.hosted_place import refuse_unfit
+from runner.stacks.databases.postgres import PostgresSpec
 from runner.stacks.environment import AppEnvironment, build_environment
 from runner.stacks.versions import Recipe
 from runner.turn import own_turn
@@ -72,8 +74,7 @@ class Machine:
 
 def this_machine(plan: Plan, environments: Mapping[Recipe, AppEnvironment]) -> Machine:
     """The machine that this process runs on, with all that the plan uses."""
-    engines = {cell.database.engine for cell in plan.cells.values()}
-    return Machine(describe_host(), describe_versions(environments, engines))
+    return Machine(describe_host(), describe_versions(environments, own_engines(plan.cells.values())))
 
 
 def bench(options: Options, results: Console, messages: Console) -> int:
@@ -119,11 +120,18 @@ def spreading() -> ModuleType:
 
 
 def require_programs(plan: Plan) -> None:
-    """EnvironmentUnfit, with the remedy, where something is missing that the plan's cells need."""
+    """EnvironmentUnfit, with the remedy, where something is missing that the plan's cells need.
+
+    A server that is there already is looked at, and left as it is.
+    """
     cells = plan.cells.values()
     poolers = {cell.pooler.kind for cell in cells if cell.pooler is not None}
     servers = {cell.server.kind for cell in cells if cell.serves}
-    doctor.require_programs({cell.database.engine for cell in cells}, poolers, servers)
+    doctor.require_programs(own_engines(cells), poolers, servers)
+    hosted = {cell.database_name: cell.database for cell in cells}
+    for spec in hosted.values():
+        if isinstance(spec, PostgresSpec) and spec.hosted:
+            refuse_unfit(spec)
 
 
 def stop_rule(plan: Plan, folder: RunFolder) -> Callable[[int], bool]:

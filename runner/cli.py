@@ -50,6 +50,7 @@ from runner.results.merge import merge as merge_shards
 from runner.results.store import open_run
 from runner.resume import finish, finish_spread
 from runner.stacks.app import load_app
+from runner.stacks.databases.hosted_home import clean as clean_hosted
 
 app = typer.Typer(
     name="connbench",
@@ -108,7 +109,9 @@ def _plainly(console: Console) -> Callable[[str], None]:
 @app.callback()
 def before_every_command() -> None:
     """How should this Django deployment hold its database connections? Measured on real servers."""
-    sweep(lambda text: messages.print(f"connbench: {text}", markup=False, highlight=False, soft_wrap=True))
+    sweep(
+        lambda text: messages.print(f"connbench: {text}", markup=False, highlight=False, soft_wrap=True), clean_hosted
+    )
 
 
 @app.command()

@@ -93,7 +93,8 @@ class Evidence:
     @property
     def components(self) -> tuple[str, ...]:
         """The parts of the stack whose use of the machine is told apart."""
-        return ("app", "database", *(["pooler"] if self.cell.pooler is not None else []), "load")
+        beside = (["database"] if not self.cell.database.hosted else []) + (["pooler"] if self.cell.pooler else [])
+        return ("app", *beside, "load")
 
     @property
     def is_open(self) -> bool:

@@ -18,6 +18,7 @@ from runner.apps import for_app
 from runner.bench import PROVIDERS, build_environments, conclude, matrix_hash, require_programs, spreading, stop_rule
 from runner.errors import ConnbenchError, UsageError
 from runner.host import describe_host, describe_versions
+from runner.matrix.cells import own_engines
 from runner.matrix.expansion import MOST_CELLS, expand
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
@@ -59,7 +60,7 @@ def finish(
         plan = for_app(plan_of(folder, record, most_cells), app)
         require_programs(plan)
         environments = build_environments(plan.cells, messages)
-        engines = {cell.database.engine for cell in plan.cells.values()}
+        engines = own_engines(plan.cells.values())
         _refuse_or_record(folder, record, changes(record, describe_versions(environments, engines)), force)
         for line in repair.mend(folder, plan.groups):
             folder.event("mended", what=line)

@@ -238,6 +238,7 @@ class Run:
                 name=name,
                 product=database.product,
                 settings=database.applied_settings,
+                unknown=database.unknown,
                 distance=_distance_record(first.database.round_trip, prepared.distance),
             )
         )

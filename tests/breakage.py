@@ -25,7 +25,8 @@ from runner.run import Run
 from runner.stacks.app import App, load_app
 from runner.stacks.databases import make_database
 from runner.stacks.databases.base import Database, DatabaseSpec
-from runner.stacks.databases.postgres import ADMIN, HOME, connect
+from runner.stacks.databases.postgres import ADMIN
+from runner.stacks.databases.postgres_monitor import WayIn, connect
 from runner.stacks.environment import build_environment
 from runner.stacks.servers.base import PROBE_QUERY
 from tests.matrix.examples import make_matrix
@@ -172,7 +173,7 @@ class Laboratory:
         """Has the newest PostgreSQL server do this, in a session that nobody else knows of."""
         database = self.databases[-1]
         told = database.monitor_arguments()
-        with connect(database.service.address, HOME, ADMIN, told["password"]) as session:
+        with connect(database.service.address, WayIn(ADMIN, told["password"])) as session:
             for statement in statements:
                 session.execute(statement.encode())
 

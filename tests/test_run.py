@@ -77,6 +77,7 @@ class FakeDatabase:
     def __init__(self, world: World, spec: DatabaseSpec) -> None:
         self.world, self.spec = world, spec
         self.product = f"{spec.engine} 1.0"
+        self.unknown = ""
         self.applied_settings = {"max_connections": "10"}
         self.driver_errors: tuple[type[Exception], ...] = ()
         self.service = SimpleNamespace(

@@ -147,6 +147,16 @@ def test_four_hosts_of_which_one_is_killed(cluster: Cluster, tmp_path: Path) -> 
         time.sleep(0.5)
 
 
+def test_somebodys_server_is_not_for_many_hosts_at_once(tmp_path: Path) -> None:
+    arguments = ["run", "-m", "matrices/hosted.yaml", "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:9"]
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "prod-like is one server (url_from), which one host at a time measures" in " ".join(done.stderr.split())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_scheduler_that_is_not_there(tmp_path: Path) -> None:
     arguments = ["run", "-m", str(TINY), "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:9"]
     done = subprocess.run(

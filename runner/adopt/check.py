@@ -13,7 +13,7 @@ from runner.errors import ConnbenchError, StackError, UsageError
 from runner.figures import error_kinds
 from runner.load.generator import LoadGenerator, locustfile_of
 from runner.load.records import read_records
-from runner.matrix.cells import Cell
+from runner.matrix.cells import Cell, own_engines
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.stacks.app import ROOT, App, load_app
@@ -40,7 +40,7 @@ def check(matrix_file: Path, say: Say, tell: Say) -> int:
         raise UsageError(f"{matrix_file} has no cell that can exist: `connbench plan` says why")
     app = load_app(matrix.app)
     plainest = {cell.database_name: _plain(cell, app) for cell in reversed(cells)}
-    doctor.require_programs({cell.database.engine for cell in plainest.values()}, set(), set())
+    doctor.require_programs(own_engines(plainest.values()), set(), set())
     wrong = 0
     for name, cell in sorted(plainest.items(), key=lambda item: matrix_order(item[0], cells)):
         tell(f"{app.name} on {name}: one worker of {cell.server.title}, a connection for each request")

@@ -1,6 +1,6 @@
 """A cell: one combination of axis values, resolved to the parameters of each thing in its stack."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,3 +116,8 @@ class Prediction:
     opened_more_per_request: float = 0.0
     broken: str = ""
     clients: "Prediction | None" = None
+
+
+def own_engines(cells: Iterable[Cell]) -> set[str]:
+    """Of the databases that a run starts itself."""
+    return {cell.database.engine for cell in cells if not cell.database.hosted}

@@ -13,6 +13,7 @@ from runner.matrix.phased_prediction import with_phases
 from runner.matrix.pooling import behind_pooler
 from runner.matrix.replicas import with_replicas
 from runner.stacks.databases import DatabaseSpec
+from runner.stacks.databases.base import HARNESS_SESSIONS
 from runner.stacks.drivers import DRIVERS
 from runner.stacks.pools import Demand, PoolSpec
 from runner.stacks.servers.base import Context
@@ -56,7 +57,9 @@ def predict(cell: Cell, checks: int = CHECKING_CLIENTS) -> Prediction:
 
 def usable_connections(database: DatabaseSpec) -> int:
     """How many connections the database lets ordinary users have, all of them together."""
-    return database.max_connections - RESERVED.get(database.engine, 0)
+    # On a server of the run's own the harness's sessions come on top.
+    harness = HARNESS_SESSIONS + 1 if database.hosted else 0
+    return database.max_connections - RESERVED.get(database.engine, 0) - harness
 
 
 def as_predicted(

@@ -81,11 +81,19 @@ def _reload_that_no_signal_asks_for(combination: Combination) -> str | None:
     return f"{combination.server.title} has no signal for a graceful reload"
 
 
+def _fault_in_a_server_that_is_not_ours(combination: Combination) -> str | None:
+    asked = faults(combination.phases) & {"restart-database", "pause-database"}
+    if not combination.database.hosted or not asked:
+        return None
+    return f"{min(asked)}: a server at `url_from` is neither started nor stopped by a run"
+
+
 RULES: tuple[Callable[[Combination], str | None], ...] = (
     _pool_in_bad_company,
     _psycogreen_without_psycopg2,
     _reload_that_no_signal_asks_for,
     _pooler_that_cannot_stand_there,
+    _fault_in_a_server_that_is_not_ours,
     _interpreter_that_is_not_the_servers,
     # The last: it knows no better reason than that there is none.
     _packages_that_no_environment_has,

@@ -57,7 +57,8 @@ class Journal:
         )
 
     def note(self, kind: str, **fields: object) -> None:
-        """Appends one line. Kinds: runner, folder, process, ended, shared, results; another provider may have more."""
+        """Appends one line. Kinds: runner, folder, process, ended, shared, results, hosted, hosted-left; another
+        provider may have more."""
         os.write(self._descriptor, json.dumps({"kind": kind, **fields}).encode() + b"\n")
 
     def release(self) -> None:
@@ -81,6 +82,8 @@ class Recorded:
     #: What services had in the machine's shared memory.
     shared: list[Segment] = field(default_factory=list)
     results: Path | None = None
+    #: Servers that are not the run's own, where it has made databases: the environment variables with their URLs.
+    hosted: set[str] = field(default_factory=set)
     #: Kinds that this version does not know, and so cannot clean.
     unknown: list[dict[str, Any]] = field(default_factory=list)
 
@@ -97,6 +100,10 @@ class Recorded:
             self.processes.pop(line["pid"], None)
         elif kind == "shared":
             self.shared.append(Segment(line["name"], line["identity"]))
+        elif kind == "hosted":
+            self.hosted.add(line["variable"])
+        elif kind == "hosted-left":
+            self.hosted.discard(line["variable"])
         elif kind == "results":
             self.results = Path(line["path"])
         else:

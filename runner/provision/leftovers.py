@@ -30,10 +30,13 @@ class Cleaned:
     results: Path | None
     #: What could not be cleaned, in words.
     left: tuple[str, ...]
+    #: What was made on servers that were there already, and what became of it.
+    elsewhere: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = f"cleaned up after a run that was killed (pid {self.pid}, since {self.since}): {self.ended} processes"
         text += f" ended, {self.folders} folders removed"
+        text += "".join(f"; {words}" for words in self.elsewhere)
         if self.left:
             text += f"; left: {', '.join(self.left)}"
         if self.results is not None and not (self.results / "end.json").exists():
@@ -41,18 +44,22 @@ class Cleaned:
         return text
 
 
-def sweep(say: Callable[[str], object]) -> list[Cleaned]:
+#: Cleans up on the server whose URL an environment variable has, and says what it did.
+Elsewhere = Callable[[str], str]
+
+
+def sweep(say: Callable[[str], object], elsewhere: Elsewhere) -> list[Cleaned]:
     """Cleans up after every runner that is dead; `say` is told of each that had left something."""
     found = []
     for path in journals():
-        cleaned = _sweep_one(path)
-        if cleaned is not None and (cleaned.ended or cleaned.folders or cleaned.left):
+        cleaned = _sweep_one(path, elsewhere)
+        if cleaned is not None and (cleaned.ended or cleaned.folders or cleaned.left or cleaned.elsewhere):
             found.append(cleaned)
             say(str(cleaned))
     return found
 
 
-def _sweep_one(path: Path) -> Cleaned | None:
+def _sweep_one(path: Path, elsewhere: Elsewhere) -> Cleaned | None:
     recorded = read_journal(path)
     if runner_lives(recorded):
         return None
@@ -61,7 +68,7 @@ def _sweep_one(path: Path) -> Cleaned | None:
     while True:
         with held(path) as mine:
             if mine:
-                return clean(recorded)
+                return clean(recorded, elsewhere)
         if not path.exists() or time.monotonic() >= deadline:
             return None
         time.sleep(0.05)
@@ -82,8 +89,11 @@ def _same_boot(space: str) -> bool:
     return space.partition("/")[0] == processes.pid_space().partition("/")[0]
 
 
-def clean(recorded: Recorded) -> Cleaned:
-    """Ends the processes, removes the folders, then the journal. The caller holds the journal's lock."""
+def clean(recorded: Recorded, elsewhere: Elsewhere | None = None) -> Cleaned:
+    """Ends the processes, removes the folders, then the journal. The caller holds the journal's lock.
+
+    What is on other servers is left to a command that can say so: without `elsewhere` it stays in the journal.
+    """
     mine = owned(recorded)
     ended = len(mine)
     _ask_to_leave(recorded, mine)
@@ -99,11 +109,12 @@ def clean(recorded: Recorded) -> Cleaned:
     left += [str(folder) for folder in folders if folder.exists()]
     if not mine and _is_of_this_boot(recorded):
         left += [f"shared memory {segment.name}" for segment in shared_memory.remove(recorded.shared)]
-    if not left:
+    done = () if elsewhere is None else tuple(elsewhere(variable) for variable in sorted(recorded.hosted))
+    if not left and len(done) == len(recorded.hosted):
         recorded.path.unlink(missing_ok=True)
     runner = recorded.runner
     return Cleaned(
-        runner.get("pid", 0), runner.get("since", "?"), ended, len(folders), recorded.results, tuple(sorted(left))
+        runner.get("pid", 0), runner.get("since", "?"), ended, len(folders), recorded.results, tuple(sorted(left)), done
     )
 
 

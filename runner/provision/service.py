@@ -173,7 +173,9 @@ class Watch(Protocol):
 class Wire(Protocol):
     """Which connections the run's services hold among each other, by the kernel's account."""
 
-    def watch(self, port: int) -> Watch: ...
+    def watch(self, port: int, host: str = "127.0.0.1") -> Watch:
+        """On the way to `port` of that host."""
+        ...
 
     def established(self, port: int) -> frozenset[int]:
         """The client ports of the connections to `port` that their clients have not closed."""

@@ -15,6 +15,7 @@ connections again and again, so that it never sees more than were held, and may 
 
 import contextlib
 import ctypes
+import fcntl
 import mmap
 import socket
 import struct
@@ -26,9 +27,11 @@ from runner.errors import StackError
 from runner.provision.seen import Looks, Packets, Seen
 from runner.provision.service import Belongs, Held
 
+LOOPBACK = "127.0.0.1"
+
 
 class ThreadWatch(ABC):
-    """Watches one port of the loopback interface from its making until `close`, in a thread that sleeps."""
+    """Watches the connections to one port from its making until `close`, in a thread that sleeps."""
 
     #: Seconds between two turns of the thread.
     every: float
@@ -74,10 +77,10 @@ class ThreadWatch(ABC):
     def _release(self) -> None: ...
 
 
-def watch(port: int) -> ThreadWatch:
-    """The exact watch where this process may have it, else the other."""
+def watch(port: int, host: str = LOOPBACK) -> ThreadWatch:
+    """The exact watch where this process may have it, else the other, on what leads to `host` from here."""
     try:
-        return PacketWatch(port)
+        return PacketWatch(port, interface_to(host))
     except PermissionError:
         return LookWatch(port)
 
@@ -88,18 +91,49 @@ _SOL_PACKET, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _TPACKET_V2 =
 _ETH_P_ALL, _SO_ATTACH_FILTER, _TP_STATUS_KERNEL, _TP_STATUS_USER = 0x0003, 26, 0, 1
 # One frame holds the kernel's header (80 bytes with its padding) and the 40 bytes of an IP and a TCP header.
 _FRAME, _FRAMES, _BLOCK = 128, 16_384, 65_536
+_SIOCGIFADDR = 0x8915  # from <linux/sockios.h>
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 
 
-def packet_filter(port: int) -> list[tuple[int, int, int, int]]:
-    """The kernel's filter (classic BPF): first and last packets of `port`'s connections, as they are sent.
+def interface_to(host: str) -> str:
+    """The network interface by which packets for `host` leave this machine; StackError where there is none."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))  # any port: nothing is sent
+            own, there = probe.getsockname()[0], probe.getpeername()[0]
+            names = [name for _, name in socket.if_nameindex()]
+            found = [name for name in names if _address_of(probe, name) == own]
+    except OSError as error:
+        raise StackError(f"no way leads to {host} from here: {error}") from error
+    # What a machine sends to itself takes the loopback interface, whichever address it is sent to.
+    if own == there or own.startswith("127."):
+        return "lo"
+    if not found:
+        raise StackError(f"no network interface has {own}, from where packets for {host} leave")
+    return found[0]
+
+
+def _address_of(any_socket: socket.socket, interface: str) -> str:
+    """Its IPv4 address, or nothing."""
+    request = struct.pack("256s", interface.encode())
+    try:
+        return socket.inet_ntoa(fcntl.ioctl(any_socket, _SIOCGIFADDR, request)[20:24])
+    except OSError:
+        return ""
+
+
+def packet_filter(port: int, *, loopback: bool = True) -> list[tuple[int, int, int, int]]:
+    """The kernel's filter (classic BPF): first and last packets of `port`'s connections.
 
     Everything on the loopback interface passes a packet socket twice, sent and received; sent is the moment
     of the client's own system call. The server's answer to the first packet (SYN with ACK) is left out.
     """
-    return [
+    sent = [
         (0x28, 0, 0, 0xFFFFF004),  # the packet's type
         (0x15, 0, 17, 4),  # outgoing
+    ]
+    return [
+        *(sent if loopback else ()),
         (0x28, 0, 0, 0xFFFFF000),  # the protocol below
         (0x15, 0, 15, 0x0800),  # IPv4
         (0x30, 0, 0, 9),  # the protocol
@@ -126,8 +160,9 @@ class PacketWatch(ThreadWatch):
 
     every = 0.1
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, interface: str = "lo") -> None:
         super().__init__(port)
+        self._interface = interface
         # The program and the socket's ring live in the kernel; nothing is woken by a packet.
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
         self._events: list[tuple[int, bool]] = []
@@ -141,7 +176,8 @@ class PacketWatch(ThreadWatch):
         self._thread.start()
 
     def _attach(self) -> None:
-        program = b"".join(struct.pack("HBBI", *step) for step in packet_filter(self.port))
+        steps = packet_filter(self.port, loopback=self._interface == "lo")
+        program = b"".join(struct.pack("HBBI", *step) for step in steps)
         buffer = ctypes.create_string_buffer(program, len(program))
         pointer = struct.pack("HL", len(program) // 8, ctypes.addressof(buffer))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
@@ -149,7 +185,7 @@ class PacketWatch(ThreadWatch):
         ring = struct.pack("IIII", _BLOCK, _FRAME * _FRAMES // _BLOCK, _FRAME, _FRAMES)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, ring)
         self._ring = mmap.mmap(self._socket.fileno(), _FRAME * _FRAMES)
-        self._socket.bind(("lo", _ETH_P_ALL))
+        self._socket.bind((self._interface, _ETH_P_ALL))
 
     def _turn(self) -> None:
         """Takes what the kernel has put into the ring, and hands the frames back to it."""
@@ -209,7 +245,7 @@ _NLMSG_ERROR, _NLMSG_DONE, _TCP_ESTABLISHED = 2, 3, 1
 
 
 def established(port: int) -> frozenset[int]:
-    """The client ports of the loopback connections to `port` that their clients have not closed."""
+    """The client ports of this machine's connections to `port` that their clients have not closed."""
     return frozenset(client for client, _ in _listed(port))
 
 

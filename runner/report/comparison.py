@@ -26,6 +26,7 @@ from runner.report.wording import (
     server_of,
     setting_of,
     three_digits,
+    unknown_lines,
     whole,
 )
 
@@ -185,7 +186,7 @@ def _markdown(summary: Summary) -> str:
     cells = comparison_frame(summary)
     for name in cells.columns:
         cells[name] = [_cell_text(name, value) for value in cells[name]]
-    parts = [f"## {escaped(summary.run.name)}", markdown_table(cells)]
+    parts = [f"## {escaped(summary.run.name)}", *map(escaped, unknown_lines(summary.run)), markdown_table(cells)]
     ratios = ratio_frame(summary)
     if not ratios.empty:
         parts += ["### Beside the reference", markdown_table(ratios)]

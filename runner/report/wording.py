@@ -330,7 +330,12 @@ def run_shortcomings(run: RunSummary) -> list[str]:
         said.append(f"A quick run: {windows}. Connection counts hold; speeds are a first impression.")
     elif run.blocks == 1:
         said.append("One block only: ratios have no interval, so nothing says how sure they are.")
-    return said
+    return said + unknown_lines(run)
+
+
+def unknown_lines(run: RunSummary) -> list[str]:
+    """What could not be known of the servers that no run had started."""
+    return [f"{one.name} was there already ({one.product}): {one.unknown}." for one in run.databases if one.unknown]
 
 
 def unsound(summary: Summary) -> list[tuple[str, str]]:

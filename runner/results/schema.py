@@ -100,9 +100,10 @@ class Connections(Strict):
 
     peak: int
     #: Slots taken on the server at the peak, sessions included whose client had already gone.
-    peak_slots: int
+    peak_slots: int | None
     opened: int
-    refused: int
+    #: None where the server was there already: it counts those whom it lets in.
+    refused: int | None
     lingering: int
     #: Requests that touch the database, the harness's own checks among them; what `opened` is divided by.
     database_requests: int
@@ -358,11 +359,12 @@ class DistanceRecord(Strict):
 
 
 class DatabaseRecord(Strict):
-    """A database server that the run started: what it really was and how it was tuned."""
+    """A database server: what it really was and how it was tuned; `unknown` is what could not be counted, in words."""
 
     name: str
     product: str
     settings: Mapping[str, str]
+    unknown: str = ""
     distance: DistanceRecord | None = None
 
 

@@ -36,6 +36,10 @@ def measure(options: Options, scheduler: str, messages: Console) -> tuple[RunFol
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     planned = make_plan(expansion, matrix, seed, options.only, options.quick, options.blocks)
     plan = for_app(planned, load_app(matrix.app))
+    if hosted := sorted({cell.database_name for cell in plan.cells.values() if cell.database.hosted}):
+        raise UsageError(
+            f"databases: {hosted[0]} is one server (url_from), which one host at a time measures: leave out --scheduler"
+        )
     order = Order(
         matrix=matrix.model_dump(mode="json"),
         seed=seed,

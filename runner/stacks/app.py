@@ -287,6 +287,8 @@ def make_overlay(
         "PYTHONPATH": f"{OVERLAY}:{app.folder}",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    hidden = [token, *filter(None, [database.get("PASSWORD")])]
+    password = database.get("PASSWORD", "")
+    # As it is, and as it stands in the JSON above.
+    hidden = [token, *filter(None, {password: None, json.dumps(password)[1:-1]: None})]
     shown = {"default": {**database, "PASSWORD": MASK}}
     return Overlay(env, token, shown, hidden, frozenset(app.env))

@@ -488,6 +488,9 @@ def test_the_harness_leaves_connections_behind_in_greenlets() -> None:
 def test_usable_connections() -> None:
     assert usable_connections(make_cell({**POSTGRES, "max_connections": 100}, SYNC, age(0)).database) == 97
     assert usable_connections(make_cell({**MYSQL, "max_connections": 100}, SYNC, age(0)).database) == 100
+    # The harness's own three sessions are not on top of what somebody else's server lets in.
+    hosted = {**POSTGRES, "url_from": "PROD_LIKE_URL", "max_connections": 100}
+    assert usable_connections(make_cell(hosted, SYNC, age(0)).database) == 94
 
 
 def test_the_database_bounds_everything() -> None:

@@ -140,5 +140,13 @@ def test_a_server_that_is_bound_to_the_systems_python() -> None:
     assert found == "mod_wsgi is compiled for the system's own Python: python 3.12 cannot be asked for"
 
 
+def test_a_fault_in_a_server_that_is_not_the_runs_own() -> None:
+    cell = make_cell({**POSTGRES, "url_from": "PROD_LIKE_URL"}, SYNC, age(0))
+    combination = Combination(cell.database, cell.server, cell.connection, (PhaseSpec(fault="restart-database"),))
+    found = why_impossible(combination)
+    assert found == "restart-database: a server at `url_from` is neither started nor stopped by a run"
+    assert why_impossible(combination._replace(phases=(PhaseSpec(fault="kill-connections"),))) is None
+
+
 def test_every_rule_is_tried() -> None:
-    assert len(RULES) == 6
+    assert len(RULES) == 7

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,7 @@ from runner import waiting
 from runner.provision import journal as journals
 from runner.provision import processes
 from runner.provision.journal import Journal, read_journal
-from runner.provision.leftovers import owned, sweep
+from runner.provision.leftovers import clean, owned, sweep
 from tests.processes import ROOT
 
 # A runner with one service, which has a child in a session of its own that has left its parents, as a suspended
@@ -80,7 +80,7 @@ def left(tmp_path: Path) -> Iterator[Killed]:
 
 
 def test_a_runner_that_lives_is_left_alone(left: Killed) -> None:
-    assert sweep(pytest.fail) == []
+    assert sweep(pytest.fail, pytest.fail) == []
     assert len(left.alive()) == 2
 
 
@@ -88,13 +88,13 @@ def test_everything_of_a_killed_one_goes(left: Killed) -> None:
     left.kill()
     assert len(left.alive()) == 2
     said: list[str] = []
-    (cleaned,) = sweep(said.append)
+    (cleaned,) = sweep(said.append, pytest.fail)
     assert waiting.wait_for(lambda: not left.alive() or None, 30)
     assert (cleaned.pid, cleaned.ended, cleaned.folders, cleaned.left) == (left.runner.pid, 2, 1, ())
     assert not left.folder.exists()
     assert journals.journals() == []
     assert f"pid {left.runner.pid}" in said[0]
-    assert sweep(pytest.fail) == []
+    assert sweep(pytest.fail, pytest.fail) == []
 
 
 def test_suspended_ones_that_lost_their_parents_go_too(left: Killed) -> None:
@@ -105,7 +105,7 @@ def test_suspended_ones_that_lost_their_parents_go_too(left: Killed) -> None:
     left.kill()
     assert waiting.wait_for(lambda: orphan.ppid() != leader.pid or None, 30)
     assert [process.pid for process in left.alive()] == [orphan.pid]
-    (cleaned,) = sweep(lambda _: None)
+    (cleaned,) = sweep(lambda _: None, pytest.fail)
     assert cleaned.ended == 1
     assert waiting.wait_for(lambda: not left.alive() or None, 30)
 
@@ -150,7 +150,7 @@ def test_what_is_not_provably_ours_is_not_touched(tmp_path: Path, key: str, valu
         edit(lambda line: line["kind"] == "runner" and line.update(pid=dead.pid))
         assert [process.pid for process in owned(read_journal(made.path))] == [bystander.pid]
         edit(lambda line: key in line and line.update({key: value}))
-        (cleaned,) = sweep(lambda _: None)
+        (cleaned,) = sweep(lambda _: None, pytest.fail)
         assert (cleaned.ended, cleaned.folders) == (0, 1)
         assert bystander.poll() is None
     finally:
@@ -184,15 +184,33 @@ def test_a_torn_journal_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert (recorded.folders, recorded.processes) == ([tmp_path], {})
 
 
-def test_what_this_version_cannot_clean_is_named_and_kept() -> None:
+def of_the_dead(*notes: Mapping[str, str]) -> Journal:
+    """The journal of a runner that is dead."""
     made = Journal()
-    made.note("container", id="abc")
+    for note in notes:
+        made.note(**note)
     made.release()
     dead = subprocess.Popen(["true"])
     dead.wait()
     edit(lambda line: line["kind"] == "runner" and line.update(pid=dead.pid))
+    return made
+
+
+def test_what_is_on_other_servers_is_for_a_command_that_can_say_so() -> None:
+    left = {"kind": "hosted-left", "variable": "ONE"}
+    made = of_the_dead({"kind": "hosted", "variable": "ONE"}, {"kind": "hosted", "variable": "TWO"}, left)
+    assert clean(read_journal(made.path)).elsewhere == ()
+    assert made.path.exists()
     said: list[str] = []
-    sweep(said.append)
+    sweep(said.append, "3 databases dropped at {}".format)
+    assert said[0].endswith("0 folders removed; 3 databases dropped at TWO")
+    assert not made.path.exists()
+
+
+def test_what_this_version_cannot_clean_is_named_and_kept() -> None:
+    made = of_the_dead({"kind": "container", "id": "abc"})
+    said: list[str] = []
+    sweep(said.append, pytest.fail)
     assert "left: a container" in said[0]
     assert made.path.exists()
 

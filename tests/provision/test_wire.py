@@ -1,9 +1,13 @@
 """Watching a port's connections: what clients hold, however slow the server is to notice."""
 
+import os
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -124,7 +128,7 @@ def test_looks_never_see_more_than_was_held(server: Listener) -> None:
 
 
 def test_without_the_right_the_lesser_watch_is_taken(server: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(_port: int) -> wire.ThreadWatch:
+    def forbidden(_port: int, _interface: str) -> wire.ThreadWatch:
         raise PermissionError
 
     monkeypatch.setattr(wire, "PacketWatch", forbidden)
@@ -142,3 +146,57 @@ def test_a_fault_of_the_thread_appears_when_it_is_closed(server: Listener, monke
     time.sleep(0.1)
     with pytest.raises(StackError, match="no more sockets"):
         watch.close()
+
+
+# A host of its own at the other end of a wire, where connections wait and nobody accepts them.
+LISTEN = """
+import socket, sys
+with socket.create_server((sys.argv[1], 5432), backlog=100):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def far_host() -> Iterator[str]:
+    """Its address, from which port 5432 is reached; a network namespace."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("a network namespace needs root, and iproute2")
+    name, net = f"cb{os.getpid()}", f"10.213.{os.getpid() % 250}"
+    with ExitStack() as made:
+        if subprocess.run(["ip", "netns", "add", name], check=False).returncode:
+            pytest.skip("no network namespace can be made here")
+        made.callback(ip, f"netns del {name}")
+        ip(f"link add {name}a type veth peer name {name}b netns {name}")
+        ip(f"addr add {net}.1/24 dev {name}a")
+        ip(f"link set {name}a up")
+        ip(f"-n {name} addr add {net}.2/24 dev {name}b")
+        ip(f"-n {name} link set {name}b up")
+        argv = ["ip", "netns", "exec", name, sys.executable, "-c", LISTEN, f"{net}.2"]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == b"ready\n"
+            yield f"{net}.2"
+            assert listener.stdin is not None
+            listener.stdin.close()
+
+
+def ip(arguments: str) -> None:
+    subprocess.run(["ip", *arguments.split()], check=True)
+
+
+def test_another_hosts_port_is_watched_on_the_way_there(far_host: str) -> None:
+    assert wire.interface_to(far_host).startswith("cb")
+    with closing(wire.watch(5432, far_host)) as watch:
+        for _ in range(20):
+            socket.create_connection((far_host, 5432)).close()
+        with socket.create_connection((far_host, 5432)), socket.create_connection((far_host, 5432)):
+            assert len(wire.established(5432)) >= 2
+        watch.close()
+        assert watch.held(frozenset(), every_port) == Held(2, 22)
+
+
+def test_what_this_machine_sends_to_itself_takes_the_loopback_interface() -> None:
+    assert wire.interface_to("127.0.0.1") == wire.interface_to("localhost") == "lo"
+    with pytest.raises(StackError, match=r"no way leads to nowhere\.invalid from here"):
+        wire.interface_to("nowhere.invalid")

@@ -171,6 +171,14 @@ def test_a_database_without_a_password_leaves_the_environment_as_it_is() -> None
     assert overlay.masked({"A": "1"}) == {"A": "1"}
 
 
+def test_a_password_that_json_writes_in_another_way_is_masked_too() -> None:
+    """Somebody's own, on a server where no other accounts can be made."""
+    settings = {**database("postgres"), "PASSWORD": 'l"et\\me é'}
+    overlay = make_overlay(load_app("shop"), settings, "127.0.0.1")
+    assert "et\\\\me" in overlay.env["CONNBENCH_OVERLAY"]
+    assert "et\\" not in overlay.masked(overlay.env)["CONNBENCH_OVERLAY"]
+
+
 def test_every_start_has_a_token_of_its_own() -> None:
     tokens = {make_overlay(load_app("shop"), {}, "127.0.0.1").token for _ in range(3)}
     assert len(tokens) == 3

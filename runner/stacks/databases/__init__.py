@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from runner.stacks.databases.base import Database, DatabaseSpec, Monitor
+from runner.stacks.databases.hosted import HostedPostgres
 from runner.stacks.databases.mysql import MySQL, MySQLSpec
 from runner.stacks.databases.mysql_monitor import MySQLMonitor
-from runner.stacks.databases.postgres import Postgres, PostgresMonitor, PostgresSpec
+from runner.stacks.databases.postgres import Postgres, PostgresSpec
+from runner.stacks.databases.postgres_monitor import PostgresMonitor
 
 _ROWS: tuple[tuple[str, type[DatabaseSpec], type[Database], type[Monitor]], ...] = (
     ("postgres", PostgresSpec, Postgres, PostgresMonitor),
@@ -30,6 +32,8 @@ else:
 
 def make_database(spec: DatabaseSpec) -> Database:
     """The database that a spec asks for, not started yet."""
+    if isinstance(spec, PostgresSpec) and spec.hosted:
+        return HostedPostgres(spec)
     return DATABASES[spec.engine](spec)
 
 

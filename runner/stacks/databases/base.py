@@ -30,6 +30,11 @@ class DatabaseSpec(Strict):
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     @property
+    def hosted(self) -> bool:
+        """Whether it is a server that is there already, which no run starts, sets or stops."""
+        return False
+
+    @property
     def patient_options(self) -> Mapping[str, Any]:
         """Django's `OPTIONS` for a session that the server does not end for being idle."""
         return {}
@@ -70,14 +75,15 @@ class Books:
 
     They are read when they have settled: no session whose client has gone is still open.
 
-    `opened` counts sessions that were let in. `refused` counts those turned away for want of a slot.
+    `opened` counts sessions that were let in. `refused` counts those turned away for want of a slot; None where no
+    book has them.
     `transactions` counts what the account ran: committed and rolled back transactions on PostgreSQL,
     statements on the MySQL family. `current` is the number of sessions open now. `doubt` says in words where
     two books of the server did not agree, or is empty.
     """
 
     opened: int
-    refused: int
+    refused: int | None
     transactions: int
     current: int
     doubt: str = ""
@@ -97,13 +103,13 @@ class Peak:
 
     `connections` is what the account's clients held, from each `connect` to its `close`: the figure that the
     application's settings bound. `slots` is what the server kept occupied, ending sessions included: the
-    figure that `max_connections` bounds. They differ where connections are short, since a server learns of a
-    `close` only when its process or thread gets the processor (see `runner.provision.wire`). `doubt` says in
-    words why `connections` may be off, or is empty.
+    figure that `max_connections` bounds; None where no book has it. They differ where connections are short,
+    since a server learns of a `close` only when its process or thread gets the processor (see
+    `runner.provision.wire`). `doubt` says in words why `connections` may be off, or is empty.
     """
 
     connections: int
-    slots: int
+    slots: int | None
     doubt: str = ""
 
 
@@ -157,7 +163,7 @@ def setting_text(value: str | float | bool) -> str:
 
 
 class Database(ABC):
-    """One private server, started for this run: its life, its books, its accounts.
+    """One server, private and started for this run unless its spec is `hosted`: its life, its books, its accounts.
 
     Set by `start`: `service`; `product`, what it really is ("PostgreSQL 15.18", "MariaDB 10.11.19", "MySQL
     9.7.0"); `applied_settings`, what was put on the server, by its own names, recorded with every run.
@@ -165,7 +171,11 @@ class Database(ABC):
 
     service: Service
     product: str = "the database server"
+    #: What cannot be known of it, in words; nothing of a server of the run's own.
+    unknown: str = ""
     applied_settings: Mapping[str, str]
+    #: What becomes of a server that does not answer.
+    given_up: str = "was ended"
     #: What the driver raises when the server fails it.
     driver_errors: tuple[type[Exception], ...] = ()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import MySQLdb
+from pydantic import model_validator
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
@@ -43,6 +44,16 @@ class MySQLSpec(DatabaseSpec):
 
     engine: Literal["mysql"] = "mysql"
     driver: Literal["mysqlclient", "pymysql"] = "mysqlclient"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_a_server_that_is_there_already(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "url_from" in given:
+            raise ValueError(
+                "`url_from` is for PostgreSQL alone: MySQL and MariaDB count by user only where the server was started "
+                "so, and their peak is the whole server's"
+            )
+        return given
 
     @property
     def django_engine(self) -> str:
@@ -322,7 +333,7 @@ class MySQL(Database):
         doubts = []
         if self._client_ports(mark.account)[1] != began.others_count:
             doubts.append("sessions of other accounts came or went meanwhile")
-        expected = books.opened - began.books.opened + books.refused - began.books.refused
+        expected = books.opened - began.books.opened + (books.refused or 0) - (began.books.refused or 0)
         # While the server is away clients knock at a closed door, and that looks like an opening.
         comparable = began.restarts == self._restarts
         if held.opened is not None and held.opened != expected and comparable:

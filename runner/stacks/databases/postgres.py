@@ -5,12 +5,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, LiteralString, Self
 
 import psycopg
 from psycopg import sql
+from pydantic import Field, model_validator
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
@@ -23,21 +24,16 @@ from runner.stacks.databases.base import (
     Books,
     Database,
     DatabaseSpec,
-    Monitor,
     Peak,
     PeakMark,
-    Reading,
     account_name,
     setting_text,
 )
 from runner.stacks.databases.certificate import Certificate, make_certificate
+from runner.stacks.databases.postgres_monitor import Session, WayIn, connect
 from runner.stacks.databases.starting import Starter, hand_over, prove_identity, wait_until_ready
 
-Session: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
-
 ADMIN = "connbench"
-# The harness's own sessions live in this database, where no account's session can.
-HOME = "postgres"
 INSTALL = "apt-get install postgresql"
 
 # The same for each run. Nothing waits for a disk, which the benchmark's machine shares with others; nothing
@@ -72,6 +68,18 @@ class PostgresSpec(DatabaseSpec):
 
     engine: Literal["postgres"] = "postgres"
     driver: Literal["psycopg", "psycopg2"] = "psycopg"
+    #: The environment variable with the URL of a server that is there already; see `runner.stacks.databases.hosted`.
+    url_from: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+    @model_validator(mode="after")
+    def _settings_are_for_a_server_of_ones_own(self) -> Self:
+        if self.url_from is not None and self.settings:
+            raise ValueError("`settings` are put on a server that is started: one at `url_from` has its own")
+        return self
+
+    @property
+    def hosted(self) -> bool:
+        return self.url_from is not None
 
     @property
     def django_engine(self) -> str:
@@ -79,7 +87,10 @@ class PostgresSpec(DatabaseSpec):
 
     @property
     def django_options(self) -> Mapping[str, Any]:
-        return {"sslmode": "require"} if self.tls else {}
+        if self.tls:
+            return {"sslmode": "require"}
+        # libpq would encrypt by itself where the server can; one of a run's own cannot.
+        return {"sslmode": "disable"} if self.hosted else {}
 
     @property
     def patient_options(self) -> Mapping[str, Any]:
@@ -106,10 +117,12 @@ class Postgres(Database):
 
     service: Service
     driver_errors = (psycopg.Error,)
+    #: How a database is made from a template: by its files, at the price of a checkpoint.
+    _copying: ClassVar[LiteralString] = "TEMPLATE {} STRATEGY FILE_COPY"
 
     def __init__(self, spec: DatabaseSpec) -> None:
         super().__init__(spec)
-        self._password = secrets.token_urlsafe(24)
+        self._way_in = WayIn(ADMIN, secrets.token_urlsafe(24))
         self._marks: dict[int, _Mark] = {}
 
     # --- life ---
@@ -164,7 +177,7 @@ class Postgres(Database):
 
     def _initialise(self, provider: Provider, folder: Path) -> None:
         secret = folder / "secret"
-        hand_over(secret, self._password)
+        hand_over(secret, self._way_in.password)
         argv = [
             provider.program(KIT, "initdb"),
             "--pgdata",
@@ -180,7 +193,7 @@ class Postgres(Database):
         secret.unlink()
 
     def _connect(self, service: Service) -> Session:
-        session = connect(service.address, HOME, ADMIN, self._password, limit=waiting.DATABASE_CONNECT_TRY)
+        session = connect(service.address, self._way_in, limit=waiting.DATABASE_CONNECT_TRY)
         try:
             row = session.execute("SHOW data_directory").fetchone()
             prove_identity("" if row is None else str(row[0]), self._data)
@@ -210,24 +223,33 @@ class Postgres(Database):
 
     def create_from_template(self, name: str, template: Account) -> Account:
         source = sql.Identifier(template.database)
-        account = self._create(name, sql.SQL("TEMPLATE {} STRATEGY FILE_COPY").format(source))
-        # The objects belong to the template's user. A member of its role has all the rights of their owner.
-        grant = sql.SQL("GRANT {} TO {}")
-        self._admin.execute(grant.format(sql.Identifier(template.user), sql.Identifier(account.user)))
+        account = self._create(name, sql.SQL(self._copying).format(source))
+        self._share(template, account)
         return account
 
+    def _share(self, template: Account, account: Account) -> None:
+        """The objects belong to the template's user. A member of its role has all the rights of their owner."""
+        grant = sql.SQL("GRANT {} TO {}")
+        self._admin.execute(grant.format(sql.Identifier(template.user), sql.Identifier(account.user)))
+
     def _create(self, name: str, source: sql.Composable) -> Account:
-        known = account_name(name)
-        account = Account(known, known, secrets.token_urlsafe(18))
+        account = self._new_account(name)
         user, database = sql.Identifier(account.user), sql.Identifier(account.database)
         try:
-            role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(user, sql.Literal(account.password))
-            self._admin.execute(role)
+            self._create_user(account)
             self._admin.execute(sql.SQL("CREATE DATABASE {} OWNER {} ").format(database, user) + source)
             self._admin.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(database))
         except psycopg.Error as error:
-            raise StackError(f"the database {known} could not be made: {error}") from error
+            raise StackError(f"the database {account.database} could not be made: {error}") from error
         return account
+
+    def _new_account(self, name: str) -> Account:
+        known = account_name(name)
+        return Account(known, known, secrets.token_urlsafe(18))
+
+    def _create_user(self, account: Account) -> None:
+        role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+        self._admin.execute(role.format(sql.Identifier(account.user), sql.Literal(account.password)))
 
     def drop(self, account: Account) -> None:
         database, user = sql.Identifier(account.database), sql.Identifier(account.user)
@@ -243,7 +265,7 @@ class Postgres(Database):
         return int(row[0])
 
     def _visit(self, account: Account) -> Session:
-        return connect(self.service.address, account.database, ADMIN, self._password)
+        return connect(self.service.address, replace(self._way_in, home=account.database))
 
     def _wait_until_left(self, account: Account) -> None:
         """A database with a session in it can be neither a template nor copied."""
@@ -305,8 +327,12 @@ class Postgres(Database):
         return Peak(min(held.peak, slots), slots, held.doubt if held.peak < slots else "")
 
     def time_statements(self, account: Account, address: Address, number: int) -> list[float]:
-        with connect(address, account.database, account.user, account.password) as session:
+        with connect(address, self._as(account, address)) as session:
             return [waiting.seconds_of(lambda: session.execute("SELECT 1").fetchall()) for _ in range(number)]
+
+    def _as(self, account: Account, address: Address) -> WayIn:  # noqa: ARG002
+        """How a session of the account's gets in at the address."""
+        return replace(self._way_in, user=account.user, password=account.password, home=account.database)
 
     def ping(self) -> None:
         self._admin.execute("SELECT 1")
@@ -316,7 +342,7 @@ class Postgres(Database):
 
     def monitor_arguments(self) -> Mapping[str, Any]:
         address = self.service.address
-        return {"host": address.host, "port": address.port, "password": self._password}
+        return {"host": address.host, "port": address.port, **asdict(self._way_in)}
 
     def _sessions(self, account: Account) -> int:
         row = self._admin.execute(_SESSIONS, [account.database]).fetchone()
@@ -333,7 +359,8 @@ _KILL = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = %s AND backend_type = 'client backend'
 """
-_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+# Autovacuum's have no user; whoever copies a database ends those.
+_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND usename IS NOT NULL"
 _PORTS = "SELECT client_port FROM pg_stat_activity WHERE datname = %s AND client_port > 0"
 _BOOKS = """
     SELECT sessions, xact_commit + xact_rollback,
@@ -341,56 +368,6 @@ _BOOKS = """
                  WHERE a.datname = d.datname AND a.backend_type = 'client backend')
     FROM pg_stat_database d WHERE datname = %s
 """
-_LOOK = """
-    SELECT datname,
-           count(*) FILTER (WHERE running AND NOT blocked),
-           count(*) FILTER (WHERE state = 'idle'),
-           count(*) FILTER (WHERE state LIKE 'idle in transaction%'),
-           count(*) FILTER (WHERE running AND blocked),
-           count(*)
-    FROM (SELECT datname, state, state IN ('active', 'fastpath function call') AS running,
-                 coalesce(wait_event_type = 'Lock', false) AS blocked
-          FROM pg_stat_activity
-          WHERE backend_type = 'client backend' AND usename <> 'connbench' AND datname IS NOT NULL) s
-    GROUP BY datname
-"""
-
-
-class PostgresMonitor(Monitor):
-    """Looks at `pg_stat_activity` through a session in the harness's own database."""
-
-    def __init__(self, host: str, port: int, password: str) -> None:
-        try:
-            self._connection = connect(Address(host, port), HOME, ADMIN, password)
-        except psycopg.Error as error:
-            raise StackError(f"the sampler could not connect: {error}") from error
-        # Planned once: the statement is the same each time.
-        self._connection.prepare_threshold = 0
-
-    def look(self) -> Mapping[str, Reading]:
-        try:
-            rows = self._connection.execute(_LOOK).fetchall()
-        except psycopg.Error as error:
-            raise StackError(f"the sampler's connection failed: {error}") from error
-        return {str(row[0]): Reading(*row[1:]) for row in rows}
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-def connect(address: Address, database: str, user: str, password: str, limit: int | None = None) -> Session:
-    """A session of the harness's own: every statement its own transaction. At most `limit` seconds to connect."""
-    return psycopg.connect(
-        host=address.host,
-        port=address.port,
-        dbname=database,
-        user=user,
-        password=password,
-        autocommit=True,
-        connect_timeout=limit or waiting.DATABASE_CONNECT,
-        application_name="connbench",
-        sslmode="disable",
-    )
 
 
 def _tls_settings(certificate: Certificate) -> dict[str, str]:

@@ -19,8 +19,8 @@ from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.native import ThisMachine
 from runner.provision.service import Address, Command, Kit, Place, Provider, Service, Watch
 from runner.stacks.databases.base import Account, DatabaseSpec, Peak, setting_text
-from runner.stacks.databases.postgres import Session, connect
 from runner.stacks.databases.postgres_log import Tally
+from runner.stacks.databases.postgres_monitor import Session, WayIn, connect
 from runner.stacks.databases.starting import Starter, hand_over, prove_identity
 from runner.stacks.growing_log import GrowingLog
 from runner.stacks.poolers.base import ClientBooks, Pooler, PoolerReading, PoolerSpec
@@ -120,8 +120,8 @@ class PgBouncer(Pooler):
         self._account = account
         self._folder = provider.private_folder(f"pooler-{account.database}", unprivileged=True)
         self._users = self._folder / "users.txt"
-        # Both are made of letters, digits, _ and -: nothing in them needs quoting.
-        hand_over(self._users, f'"{ADMIN}" "{self._password}"\n"{account.user}" "{account.password}"\n')
+        users = {ADMIN: self._password, account.user: account.password}
+        hand_over(self._users, "".join(f"{_quoted(user)} {_quoted(word)}\n" for user, word in users.items()))
         configuration = self._folder / "pgbouncer.ini"
 
         def command(address: Address) -> Command:
@@ -162,7 +162,8 @@ class PgBouncer(Pooler):
         return "\n".join(["[databases]", target, "[pgbouncer]", *lines, ""])
 
     def _connect(self, service: Service) -> Session:
-        session = connect(service.address, CONSOLE, ADMIN, self._password, limit=waiting.DATABASE_CONNECT_TRY)
+        way_in = WayIn(ADMIN, self._password, CONSOLE)
+        session = connect(service.address, way_in, limit=waiting.DATABASE_CONNECT_TRY)
         # The console knows the simple protocol alone.
         session.prepare_threshold = None
         try:
@@ -240,6 +241,11 @@ class PgBouncer(Pooler):
             queries=int(totals.get("total_query_count", 0)),
             waited_seconds=int(totals.get("total_wait_time", 0)) / 1e6,
         )
+
+
+def _quoted(text: str) -> str:
+    """As the file of users wants it: a database that is not the run's own may have any password."""
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _show(session: Session, what: str) -> list[dict[str, Any]]:
