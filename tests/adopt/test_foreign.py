@@ -36,6 +36,14 @@ class Foreign:
 
 
 PROJECTS = {
+    "wagtail": Foreign(
+        "wagtail==8.0.1",
+        ["wagtail", "start", "mysite"],
+        ("/", "Home"),
+        ["settings: mysite.settings.dev", 'postgres: ["django.contrib.postgres"]', 'python: "3.12"'],
+        python="3.12",
+        beside=["django>=6.1,<6.2"],
+    ),
     "spirit": Foreign(
         "django-spirit==0.14.3",
         ["spirit", "startproject", "mysite", "--path"],

@@ -139,6 +139,15 @@ def test_what_cannot_be_handled_is_refused_with_the_reason(tmp_path: Path, more:
     assert re.search(reason, asked(tmp_path, more).problem)
 
 
+def test_a_package_that_the_file_does_not_name_is_told_with_the_way_out(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "mine", 'INSTALLED_APPS += ["no_such_app"]')
+    (project / "deployed.txt").write_text((project / "requirements.txt").read_text())
+    done = call("init", project, "--dependencies", project / "deployed.txt", folder=tmp_path)
+    assert done.code == 2, done.text
+    assert "No module named 'no_such_app'; the packages are those of deployed.txt (--dependencies FILE" in done.text
+    assert not (project / "connbench").exists()
+
+
 def test_a_database_that_somebody_has_decided_about(tmp_path: Path) -> None:
     more = 'DATABASES["stock"] = {"ENGINE": "django.db.backends.mysql", "NAME": "stock"}'
     assert asked(tmp_path, more, {"stock": "none"}).problem == ""
