@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from runner.bench import Options, build_environments, require_programs, run_record, this_machine
+from runner.bench import Options, run_record, this_machine
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.plan import make_plan
@@ -25,6 +25,7 @@ from runner.progress import reporter
 from runner.provision.native import NativeProvider
 from runner.results.store import RunFolder
 from runner.run import Run
+from runner.site import NativeSite
 from runner.stacks.app import load_app
 from runner.turn import own_turn
 
@@ -65,14 +66,15 @@ def measure(
     expansion = expand(matrix)
     wanted = rounds or -(-ATTEMPTS // len(expansion.cells))
     plan = make_plan(expansion, matrix, seed=1, blocks=wanted + int(hours * 3600 / _SHORTEST_BLOCK))
-    require_programs(plan)
+    site = NativeSite()
+    site.require(plan.cells.values())
     messages = Console(stderr=True)
-    environments = build_environments(plan.cells, messages)
+    environments = site.environments(plan.cells.values(), messages)
     readings: list[Reading] = []
     with tempfile.TemporaryDirectory(prefix="connbench-benchmark-") as out, own_turn(wait=True, say=messages.print):
         options = Options(matrix=MATRIX, out=Path(out), command="python -m benchmarks soak")
         folder = RunFolder.create(
-            Path(out), run_record(options, matrix, expansion, plan, this_machine(plan, environments))
+            Path(out), run_record(options, matrix, expansion, plan, this_machine(plan, environments, site))
         )
         begun = time.monotonic()
 

@@ -124,7 +124,7 @@ def _docker() -> Finding:
         return Finding(
             "Docker",
             f"{client_found}; everything runs natively",
-            "nothing: native is all that connbench can use yet",
+            "start Docker, or set DOCKER_HOST (docs/docker.md)",
             needed=False,
         )
     return Finding("Docker", f"engine {version}")

@@ -16,7 +16,7 @@ from rich.console import Console
 from runner.analysis.gate import BASE, CANDIDATE, LAST_LOOK, MOST_CONFIRMING, GateResult, judge_gate
 from runner.analysis.summary import write_summary
 from runner.apps import AppSource, find_app, take_app, with_app
-from runner.bench import PROVIDERS, Options, build_environments, require_programs, run_record, this_machine
+from runner.bench import Options, run_record, this_machine
 from runner.errors import UsageError
 from runner.matrix.cells import Cell
 from runner.matrix.expansion import Expansion
@@ -30,6 +30,7 @@ from runner.report.html import write_report
 from runner.results.schema import RunEnd
 from runner.results.store import RunFolder, write_json
 from runner.run import Run
+from runner.site import choose_site
 from runner.stacks.app import App
 from runner.stacks.interpreters import under_fitting_python
 from runner.stacks.versions import PYTHON
@@ -104,16 +105,17 @@ def measure_gate(options: GateOptions, messages: Console) -> Measured:
         sides = {name: replace(side, cell=with_app(side.cell, apps[name])) for name, side in sides.items()}
         sides = under_one_python(sides, messages)
         plan = _plan(sides, matrix, options.run.seed)
-        require_programs(plan)
-        environments = build_environments(plan.cells, messages)
+        site = choose_site(options.run.provider, plan.cells.values())
+        site.require(plan.cells.values())
+        environments = site.environments(plan.cells.values(), messages)
         stack.enter_context(own_turn(wait=options.run.wait, say=say))
         expansion = Expansion(tuple(plan.cells.values()), ())
-        record = run_record(options.run, matrix, expansion, plan, this_machine(plan, environments))
+        record = run_record(options.run, matrix, expansion, plan, this_machine(plan, environments, site))
         folder = RunFolder.create(options.run.out, record)
         folder.write_plan(plan.rows())
         say(f"base against candidate, at most {plan.blocks} blocks, results in {folder.path}")
         with reporter(messages, plan.planned_seconds * LIKELY_BLOCKS / plan.blocks) as progress:
-            run = Run(plan, apps, environments, folder, progress, PROVIDERS[options.run.provider])
+            run = Run(plan, apps, environments, folder, progress, site.provider)
             end = run.execute(_until_decided(folder, options.limit, progress))
     return _conclude(folder, end, options)
 

@@ -45,16 +45,20 @@ def own_fingerprint() -> str:
     return describe_host().fingerprint
 
 
-def describe_versions(environments: Mapping[Recipe, AppEnvironment], engines: Iterable[str] = ()) -> dict[str, str]:
-    """Package to version: the runner's own, each app environment's as `<environment>/<package>`, the servers'."""
+def describe_versions(environments: Mapping[Recipe, AppEnvironment]) -> dict[str, str]:
+    """Package to version: the runner's own, each app environment's as `<environment>/<package>`."""
     own = {name: version(name) for name in OWN_PACKAGES}
     theirs = {
         f"{environment.name}/{package}": found
         for environment in environments.values()
         for package, found in environment.versions().items()
     }
-    servers = {f"server/{engine}": DATABASES[engine].installed() for engine in sorted(engines)}
-    return {"python": platform.python_version(), **own, **dict(sorted(theirs.items())), **servers}
+    return {"python": platform.python_version(), **own, **dict(sorted(theirs.items()))}
+
+
+def installed_servers(engines: Iterable[str]) -> dict[str, str]:
+    """This machine's database servers, as `server/<engine>`."""
+    return {f"server/{engine}": DATABASES[engine].installed() for engine in sorted(engines)}
 
 
 def _cpu_model() -> str:

@@ -81,6 +81,8 @@ class Recorded:
     #: What services had in the machine's shared memory.
     shared: list[Segment] = field(default_factory=list)
     results: Path | None = None
+    #: Docker engines that were asked for containers and not cleared yet: the run's label to the engine's address.
+    engines: dict[str, str] = field(default_factory=dict)
     #: Kinds that this version does not know, and so cannot clean.
     unknown: list[dict[str, Any]] = field(default_factory=list)
 
@@ -97,6 +99,10 @@ class Recorded:
             self.processes.pop(line["pid"], None)
         elif kind == "shared":
             self.shared.append(Segment(line["name"], line["identity"]))
+        elif kind == "engine":
+            self.engines[line["run"]] = line["host"]
+        elif kind == "engine-cleared":
+            self.engines.pop(line["run"], None)
         elif kind == "results":
             self.results = Path(line["path"])
         else:

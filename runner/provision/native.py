@@ -191,10 +191,8 @@ class ThisMachine:
     def program(self, kit: Kit, name: str) -> str:
         return kit.locate(name)
 
-    def run(
-        self, command: Command, *, limit: float, what: str, unprivileged: bool = False, stdin: Path | None = None
-    ) -> str:
-        return run_command(command, limit=limit, what=what, unprivileged=unprivileged, stdin=stdin)
+    def run(self, command: Command, *, limit: float, what: str, unprivileged: bool = False) -> str:
+        return run_command(command, limit=limit, what=what, unprivileged=unprivileged)
 
 
 class NativeProvider(ThisMachine):

@@ -187,9 +187,7 @@ class Place(Protocol):
         """How one of the kit's programs is called; EnvironmentUnfit where it is not to be had."""
         ...
 
-    def run(
-        self, command: Command, *, limit: float, what: str, unprivileged: bool = False, stdin: Path | None = None
-    ) -> str:
+    def run(self, command: Command, *, limit: float, what: str, unprivileged: bool = False) -> str:
         """Runs one command to its end and returns its output; StackError, with the output's tail, if it fails."""
         ...
 

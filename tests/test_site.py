@@ -1,0 +1,69 @@
+"""Where a plan runs: what `auto` takes, and what is needed there."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from runner import site
+from runner.errors import EnvironmentUnfit
+from runner.matrix.expansion import expand
+from runner.matrix.reading import read_matrix
+from runner.provision import engine
+from runner.provision.service import Kit
+from runner.site import DockerSite, NativeSite, choose_site, kits_of
+from runner.stacks import image
+from runner.stacks.app import ROOT
+from runner.stacks.versions import Recipe
+
+CELLS = expand(read_matrix(ROOT / "tests" / "matrices" / "docker.yaml")).cells
+APACHE = expand(read_matrix(ROOT / "tests" / "matrices" / "mod_wsgi.yaml")).cells
+
+
+@pytest.mark.parametrize(
+    ("name", "answers", "cells", "kind"),
+    [
+        ("auto", True, CELLS, "docker"),
+        ("auto", False, CELLS, "native"),
+        ("auto", True, APACHE, "native"),
+        ("native", True, CELLS, "native"),
+        ("docker", False, CELLS, "docker"),
+    ],
+)
+def test_which_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, answers: bool, cells: Any, kind: str) -> None:
+    monkeypatch.setattr(engine, "answers", lambda: answers)
+    assert choose_site(name, cells).kind == kind
+    assert {one.kind for one in (NativeSite(), DockerSite())} == {"native", "docker"}
+
+
+def test_what_the_cells_need_beside_the_app() -> None:
+    assert [kit.name for kit in kits_of(CELLS)] == ["python", "mysql", "pgbouncer", "postgres"]
+    plain = [cell for cell in CELLS if cell.pooler is None and cell.database.engine == "mysql"]
+    assert [kit.name for kit in kits_of(plain)] == ["python", "mysql"]
+
+
+def test_docker_without_an_engine_says_what_to_do() -> None:
+    with pytest.raises(EnvironmentUnfit, match=r"no Docker engine answers .*set DOCKER_HOST, or use --provider native"):
+        DockerSite().require(CELLS)
+
+
+def test_the_environment_names_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONNBENCH_POSTGRES_IMAGE", raising=False)
+    kit = Kit("postgres", "postgres:17", lambda name: name)
+    assert engine.image_of(kit) == "postgres:17"
+    monkeypatch.setenv("CONNBENCH_POSTGRES_IMAGE", "mirror.example/postgres:16")
+    assert engine.image_of(kit) == "mirror.example/postgres:16"
+
+
+def test_what_no_image_can_have_is_refused() -> None:
+    with pytest.raises(EnvironmentUnfit, match=r"mod_wsgi is bound to the system's own Python .*--provider native"):
+        image.build_image(Recipe("psycopg3", system_python=True), None, print)  # type: ignore[arg-type]
+
+
+def test_native_builds_what_the_cells_need(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    built: list[Recipe] = []
+    monkeypatch.setattr(site, "build_environment", built.append)
+    found = NativeSite().environments(CELLS, Console(file=io.StringIO()))
+    assert list(found) == built == [Recipe("psycopg3")]
