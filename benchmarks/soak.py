@@ -22,7 +22,6 @@ from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.plan import make_plan
 from runner.progress import reporter
-from runner.provision.native import NativeProvider
 from runner.results.store import RunFolder
 from runner.run import Run
 from runner.site import NativeSite
@@ -67,7 +66,7 @@ def measure(
     wanted = rounds or -(-ATTEMPTS // len(expansion.cells))
     plan = make_plan(expansion, matrix, seed=1, blocks=wanted + int(hours * 3600 / _SHORTEST_BLOCK))
     site = NativeSite()
-    site.require(plan.cells.values())
+    site.require(plan)
     messages = Console(stderr=True)
     environments = site.environments(plan.cells.values(), messages)
     readings: list[Reading] = []
@@ -87,7 +86,7 @@ def measure(
 
         apps = dict.fromkeys(plan.cells, load_app(matrix.app))
         with reporter(messages, plan.planned_seconds) as progress:
-            end = Run(plan, apps, environments, folder, progress, NativeProvider).execute(enough)
+            end = Run(plan, apps, environments, folder, progress, site.provider).execute(enough)
         failed = sum(record.verdict.status != "ok" for _, record in folder.attempts())
     return {**judged(readings), "status": end.status, "failed_attempts": failed}
 

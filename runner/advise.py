@@ -70,7 +70,7 @@ def run_advise(options: AdviseOptions, results: Console, messages: Console) -> i
     say = partial(messages.print, highlight=False, markup=False, soft_wrap=True)
     if not search.cells:
         raise UsageError("every cell of the matrix is ruled out by its predicted connections: raise the limits")
-    plan = for_app(plan_of_rounds(search.cells, matrix.sampling, seed, MOST_BLOCKS), app)
+    plan = for_app(plan_of_rounds(search.cells, matrix, seed, MOST_BLOCKS), app)
     coarse = DATABASE_SETUP + COARSE * _block_seconds(plan, plan.cells)
     foretell(search.question, len(plan.cells), coarse, limits.within, say)
     if coarse > limits.within:
@@ -79,7 +79,7 @@ def run_advise(options: AdviseOptions, results: Console, messages: Console) -> i
             "raise --within, take values out of the matrix, or shorten its load"
         )
     site = choose_site(options.run.provider, plan.cells.values())
-    site.require(plan.cells.values())
+    site.require(plan)
     environments = site.environments(plan.cells.values(), messages)
     with own_turn(wait=options.run.wait, say=say):
         folder = RunFolder.create(

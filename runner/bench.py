@@ -90,7 +90,7 @@ def measure(options: Options, messages: Console) -> tuple[RunFolder, RunEnd]:
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     plan = make_plan(expansion, matrix, seed, options.only, options.quick, options.blocks, options.shard)
     site = choose_site(options.provider, plan.cells.values())
-    site.require(plan.cells.values())
+    site.require(plan)
     app = load_app(matrix.app)
     plan = for_app(plan, app)
     apps = dict.fromkeys(plan.cells, app)

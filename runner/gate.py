@@ -106,7 +106,7 @@ def measure_gate(options: GateOptions, messages: Console) -> Measured:
         sides = under_one_python(sides, messages)
         plan = _plan(sides, matrix, options.run.seed)
         site = choose_site(options.run.provider, plan.cells.values())
-        site.require(plan.cells.values())
+        site.require(plan)
         environments = site.environments(plan.cells.values(), messages)
         stack.enter_context(own_turn(wait=options.run.wait, say=say))
         expansion = Expansion(tuple(plan.cells.values()), ())
@@ -172,7 +172,7 @@ def _plan(sides: Mapping[str, Side], matrix: MatrixFile, seed: int | None) -> Pl
     # Another app or Django may migrate to other tables.
     apart = base.source != candidate.source or base.cell.environment != candidate.cell.environment
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-    return plan_of_two(base.cell, candidate.cell, matrix.sampling, seed, MOST_BLOCKS, apart=apart)
+    return plan_of_two(base.cell, candidate.cell, matrix, seed, MOST_BLOCKS, apart=apart)
 
 
 def _take_apps(sides: Mapping[str, Side], stack: ExitStack) -> dict[str, App]:

@@ -59,7 +59,7 @@ def finish(
         app = load_app(str(record.matrix["app"]))
         plan = for_app(plan_of(folder, record, most_cells), app)
         site = _site(record, plan)
-        site.require(plan.cells.values())
+        site.require(plan)
         environments = site.environments(plan.cells.values(), messages)
         _refuse_or_record(folder, record, changes(record, site.versions(environments, plan.cells.values())), force)
         for line in repair.mend(folder, plan.groups):

@@ -112,7 +112,7 @@ class AppSide:
     def _complete(self, command: Command) -> Command:
         """With what it takes to run it: the environment's programs, and the code."""
         kit = self._stage.environments[self._evidence.cell.environment].kit
-        return replace(command, kit=kit, reads=code_of(self._stage.app))
+        return replace(command, kit=kit, reads=code_of(self._stage.app), role="app")
 
     def _note(self, command: Command, overlay: Overlay) -> None:
         self._evidence.shown_databases = overlay.shown

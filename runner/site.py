@@ -1,5 +1,6 @@
 """What a run needs of its provider before anything is started: that it can run the plan, environments, versions."""
 
+import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Protocol
@@ -10,9 +11,11 @@ from rich.console import Console
 from runner import doctor
 from runner.host import describe_versions, installed_servers
 from runner.matrix.cells import Cell
+from runner.plan import Plan
 from runner.provision import engine
 from runner.provision.docker import DockerProvider
 from runner.provision.native import PYTHON, NativeProvider
+from runner.provision.roles import Roles
 from runner.provision.service import Kit, Provider
 from runner.stacks.databases import mysql_server, postgres
 from runner.stacks.environment import AppEnvironment, build_environment
@@ -28,8 +31,8 @@ class Site(Protocol):
 
     kind: str
 
-    def require(self, cells: Iterable[Cell]) -> None:
-        """EnvironmentUnfit, with the remedy, where something is missing that the cells need."""
+    def require(self, plan: Plan) -> None:
+        """EnvironmentUnfit, with the remedy, where something is missing that the plan needs."""
         ...
 
     def environments(self, cells: Iterable[Cell], messages: Console) -> dict[Recipe, AppEnvironment]:
@@ -40,7 +43,7 @@ class Site(Protocol):
         """Of everything that bears on figures."""
         ...
 
-    def provider(self) -> Provider: ...
+    def provider(self, roles: Roles) -> Provider: ...
 
 
 class NativeSite:
@@ -48,8 +51,10 @@ class NativeSite:
 
     kind = NativeProvider.kind
 
-    def require(self, cells: Iterable[Cell]) -> None:
-        cells = list(cells)
+    def require(self, plan: Plan) -> None:
+        plan.roles.refuse_memory()
+        plan.roles.refuse_beyond(os.cpu_count() or 1)
+        cells = plan.cells.values()
         poolers = {cell.pooler.kind for cell in cells if cell.pooler is not None}
         servers = {cell.server.kind for cell in cells if cell.serves}
         doctor.require_programs({cell.database.engine for cell in cells}, poolers, servers)
@@ -62,8 +67,8 @@ class NativeSite:
         engines = {cell.database.engine for cell in cells}
         return {**describe_versions(environments), **installed_servers(engines)}
 
-    def provider(self) -> Provider:
-        return NativeProvider()
+    def provider(self, roles: Roles) -> Provider:
+        return NativeProvider(roles)
 
 
 class DockerSite:
@@ -75,8 +80,9 @@ class DockerSite:
     def _client(self) -> docker.DockerClient:
         return engine.connect()
 
-    def require(self, cells: Iterable[Cell]) -> None:
-        for kit in kits_of(cells):
+    def require(self, plan: Plan) -> None:
+        plan.roles.refuse_beyond(int(self._client.info()["NCPU"]))
+        for kit in kits_of(plan.cells.values()):
             engine.find_image(self._client, kit)
 
     def environments(self, cells: Iterable[Cell], messages: Console) -> dict[Recipe, AppEnvironment]:
@@ -94,8 +100,8 @@ class DockerSite:
     def _image(self, kit: Kit) -> str:
         return f"{engine.image_of(kit)} {engine.digest_of(engine.find_image(self._client, kit))}"
 
-    def provider(self) -> Provider:
-        return DockerProvider()
+    def provider(self, roles: Roles) -> Provider:
+        return DockerProvider(roles)
 
 
 SITES: Mapping[str, type[NativeSite] | type[DockerSite]] = {"native": NativeSite, "docker": DockerSite}
@@ -114,7 +120,12 @@ def site_of_many(name: str) -> Site:
     return SITES["native" if name == AUTO else name]()
 
 
-_KITS: Mapping[str, Kit] = {"postgres": postgres.KIT, "mysql": mysql_server.KIT, "pgbouncer": pgbouncer.KIT}
+_KITS: Mapping[str, Kit] = {
+    "postgres": postgres.KIT,
+    "mysql": mysql_server.MYSQL.kit,
+    "mariadb": mysql_server.MARIADB.kit,
+    "pgbouncer": pgbouncer.KIT,
+}
 
 
 def kits_of(cells: Iterable[Cell]) -> list[Kit]:

@@ -19,6 +19,7 @@ from runner.group import _bring_up as bring_up
 from runner.matrix.expansion import expand
 from runner.plan import Plan, make_plan
 from runner.provision.native import NativeProvider
+from runner.provision.roles import Roles
 from runner.results.schema import AttemptRecord, RunEnd
 from runner.results.store import RunFolder
 from runner.run import Run
@@ -154,8 +155,8 @@ class Laboratory:
             self.injector.join()
         return {(record.cell, record.block): record for _, record in folder.attempts()}, end
 
-    def _provider(self) -> NativeProvider:
-        self.providers.append(NativeProvider())
+    def _provider(self, roles: Roles) -> NativeProvider:
+        self.providers.append(NativeProvider(roles))
         return self.providers[-1]
 
     def _make_database(self, spec: DatabaseSpec) -> Database:

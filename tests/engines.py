@@ -45,12 +45,16 @@ def running_engine(kits: Sequence[str]) -> Iterator[Path]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DOCKER_HOST", host)
             for kit in kits:
-                family = "mysql" if kit == "mariadb" else kit
-                patch.setenv(f"CONNBENCH_{family.upper()}_IMAGE", image(kit))
+                patch.setenv(f"CONNBENCH_{kit.upper()}_IMAGE", image(kit))
             yield folder
     finally:
         if not given:
             _ask("down", folder)
+
+
+def compose(folder: Path, *arguments: object) -> str:
+    """What `docker compose` with these arguments says, on the engine of this folder."""
+    return _ask("compose", folder, *arguments)
 
 
 def _ask(*arguments: object) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from runner import waiting
 from runner.provision.engine import LABEL
-from tests.engines import FULL, image, running_engine
+from tests.engines import FULL, KITS, image, running_engine
 from tests.processes import ROOT, connbench
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module", autouse=True)
 def folder() -> Iterator[Path]:
-    with running_engine(["python", "postgres", "pgbouncer", "mysql", "mariadb"]) as found:
+    with running_engine(KITS) as found:
         yield found
 
 
@@ -45,8 +45,10 @@ def run(out: Path, provider: str, *more: str) -> dict[str, Any]:
     process = connbench(arguments, log)
     process.wait(RUN_LIMIT)
     assert process.returncode == 0, log.read_text()
-    summary: dict[str, Any] = json.loads((out / "latest" / "summary.json").read_text())
-    return {**summary, "run": json.loads((out / "latest" / "run.json").read_text())}
+    summary, record, end = (
+        json.loads((out / "latest" / f"{name}.json").read_text()) for name in ("summary", "run", "end")
+    )
+    return {**summary, "run": record, "products": {one["name"]: one["product"] for one in end["databases"]}}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,7 @@ def held(found: dict[str, dict[str, float]]) -> dict[str, list[float]]:
 
 def test_both_count_the_same_connections(contained: dict[str, Any], native: dict[str, Any]) -> None:
     found = counts(contained)
-    assert len(found) == 6
+    assert len(found) == 8
     assert held(found) == held(counts(native))
     for cell, one in found.items():
         assert one["opened_per_request"] == 1.0 or "per-request-none" not in cell
@@ -89,17 +91,16 @@ def test_the_run_names_its_provider_and_its_images(contained: dict[str, Any]) ->
     record = contained["run"]
     assert record["provider"] == "docker"
     versions = record["versions"]
-    assert {"docker", "image/postgres", "image/mysql", "image/pgbouncer", "image/python"} <= set(versions)
+    assert {"docker", *(f"image/{kit}" for kit in KITS)} <= set(versions)
     assert versions["image/postgres"].startswith(f"{image('postgres')} sha256:")
 
 
-def test_mysql_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CONNBENCH_MYSQL_IMAGE", image("mysql"))
-    summary = run(tmp_path, "docker", "--only", "my-*")
-    found = counts(summary)
-    assert {one["opened_per_request"] == 1.0 for cell, one in found.items() if "per-request" in cell} == {True}
-    ends = json.loads((tmp_path / "latest" / "end.json").read_text())
-    assert ends["databases"][0]["product"].startswith("MySQL 9.")
+def test_each_database_is_what_its_engine_says(contained: dict[str, Any]) -> None:
+    assert {name: product.split(".")[0] for name, product in contained["products"].items()} == {
+        "pg": "PostgreSQL 15",
+        "maria": "MariaDB 10",
+        "my": "MySQL 9",
+    }
 
 
 def test_a_killed_run_leaves_nothing(tmp_path: Path) -> None:

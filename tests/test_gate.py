@@ -17,11 +17,10 @@ from runner.bench import Options
 from runner.errors import UsageError
 from runner.gate import GateOptions, Side, gate, parse_limit, under_one_python
 from runner.matrix.cells import Cell
-from runner.matrix.spec import SamplingSpec
 from runner.plan import plan_of_two
 from runner.results.store import open_run
 from runner.stacks.interpreters import PythonUnfit
-from tests.matrix.examples import MYSQL, POSTGRES, UWSGI, age, make_cell
+from tests.matrix.examples import MYSQL, POSTGRES, UWSGI, age, make_cell, make_matrix
 from tests.processes import ROOT, Family, connbench
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
 def two(database: dict[str, Any], *, apart: bool) -> Any:
     base = replace(make_cell(POSTGRES, UWSGI, age(60)), id="base", database_name="pg")
     candidate = replace(make_cell(database, UWSGI, age(0)), id="candidate", database_name="pg")
-    return plan_of_two(base, candidate, SamplingSpec(), 7, 3, apart=apart)
+    return plan_of_two(base, candidate, make_matrix({"connection": ["forever"]}), 7, 3, apart=apart)
 
 
 def test_both_are_in_every_block_and_begin_by_turns() -> None:

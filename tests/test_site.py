@@ -11,6 +11,7 @@ from runner import site
 from runner.errors import EnvironmentUnfit
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
+from runner.plan import make_plan
 from runner.provision import engine
 from runner.provision.service import Kit
 from runner.site import DockerSite, NativeSite, choose_site, kits_of
@@ -18,7 +19,9 @@ from runner.stacks import image
 from runner.stacks.app import ROOT
 from runner.stacks.versions import Recipe
 
-CELLS = expand(read_matrix(ROOT / "tests" / "matrices" / "docker.yaml")).cells
+MATRIX = read_matrix(ROOT / "tests" / "matrices" / "docker.yaml")
+CELLS = expand(MATRIX).cells
+PLAN = make_plan(expand(MATRIX), MATRIX, seed=1)
 APACHE = expand(read_matrix(ROOT / "tests" / "matrices" / "mod_wsgi.yaml")).cells
 
 
@@ -39,14 +42,14 @@ def test_which_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, answers: boo
 
 
 def test_what_the_cells_need_beside_the_app() -> None:
-    assert [kit.name for kit in kits_of(CELLS)] == ["python", "mysql", "pgbouncer", "postgres"]
+    assert [kit.name for kit in kits_of(CELLS)] == ["python", "mariadb", "mysql", "pgbouncer", "postgres"]
     plain = [cell for cell in CELLS if cell.pooler is None and cell.database.engine == "mysql"]
     assert [kit.name for kit in kits_of(plain)] == ["python", "mysql"]
 
 
 def test_docker_without_an_engine_says_what_to_do() -> None:
     with pytest.raises(EnvironmentUnfit, match=r"no Docker engine answers .*set DOCKER_HOST, or use --provider native"):
-        DockerSite().require(CELLS)
+        DockerSite().require(PLAN)
 
 
 def test_the_environment_names_another_image(monkeypatch: pytest.MonkeyPatch) -> None:

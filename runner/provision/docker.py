@@ -7,9 +7,7 @@ through the engine and the run's agent. The runner's own processes (load, sample
 import contextlib
 import itertools
 import secrets
-import signal
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,166 +16,18 @@ from docker.errors import DockerException, NotFound
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision import cgroups, engine
+from runner.provision import engine
+from runner.provision.container import DockerService
 from runner.provision.engine import GONE, engine_words
-from runner.provision.native import NativeProvider, log_tail
+from runner.provision.native import NativeProvider
 from runner.provision.pod import Eyes, Pod
-from runner.provision.service import Address, Command, Keeper, Kit, OwnService, Service, Usage
+from runner.provision.roles import ANYTHING, Roles
+from runner.provision.service import Address, Command, Keeper, Kit, OwnService, Service
 
 #: Services run as nobody, as they do natively where root would be: in Debian's images, Alpine's and Oracle's alike.
 NOBODY = 65534
-# The engine makes whoever asks sooner wait.
-STATISTICS_EVERY = 1.0
 # Its output goes to a file on the run's volume, which can be read to the last byte at any moment.
 SHELL = ["/bin/sh", "-c", 'exec "$@" >>"$0" 2>&1']
-
-
-class DockerService:
-    """A container. See `runner.provision.service.Service`."""
-
-    def __init__(
-        self, name: str, command: Command, address: Address, log_path: Path, log_inside: Path, eyes: Eyes
-    ) -> None:
-        self.name = name
-        self.address = address
-        self.log_path = log_path
-        self.command = command
-        self.log_inside = log_inside
-        self._eyes = eyes
-        self._log_end = 0
-        self._log_lock = threading.Lock()
-        self._spent = Usage(0.0, 0)
-        self._ended = threading.Event()
-        self._ending = ""
-        self._exit_code: int | None = None
-        self._paused = False
-
-    def take(self, container: Any) -> None:
-        """The container that runs it from now on."""
-        self.container = container
-        self._before = self._spent.cpu_seconds
-        self._ended = threading.Event()
-        self._exit_code, self._ending = None, ""
-        self._fresh_until = 0.0
-        container.reload()
-        self._cgroup = cgroups.find(container.attrs["State"]["Pid"], container.id)
-        threading.Thread(
-            target=self._await, args=(container, self._ended), name=f"end of {self.name}", daemon=True
-        ).start()
-
-    def _await(self, container: Any, ended: threading.Event) -> None:
-        try:
-            code = int(container.client.api.wait(container.id, timeout=None)["StatusCode"])
-            self._exit_code = 128 - code if code > 128 else code
-            self._ending = _in_words(container, self._exit_code)
-        except (DockerException, *GONE) as error:
-            self._exit_code, self._ending = -int(signal.SIGKILL), f"was lost with the Docker engine ({error})"
-        ended.set()
-
-    def alive(self) -> bool:
-        return not self._ended.is_set()
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._exit_code if self._ended.is_set() else None
-
-    def ending(self) -> str:
-        return self._ending if self._ended.is_set() else "is still there"
-
-    def wait(self, limit: float) -> bool:
-        return self._ended.wait(limit)
-
-    def cpu_seconds(self) -> float:
-        return self.usage().cpu_seconds
-
-    def usage(self) -> Usage:
-        """By the kernel's accounts where they are this machine's, else by the engine's statistics."""
-        if self.alive() and (usage := self._now()):
-            self._spent = Usage(self._before + usage.cpu_seconds, usage.memory_bytes)
-        return self._spent
-
-    def _now(self) -> Usage | None:
-        with contextlib.suppress(OSError):
-            if self._cgroup is not None:
-                return self._cgroup.usage()
-        if time.monotonic() < self._fresh_until:
-            return None
-        with contextlib.suppress(DockerException, *GONE):
-            found = usage_of(self.container.client.api.stats(self.container.id, stream=False, one_shot=True))
-            self._fresh_until = time.monotonic() + STATISTICS_EVERY
-            return found
-        return None
-
-    def bring_log(self) -> None:
-        with self._log_lock:
-            self._log_end = self._eyes.copy(self.log_inside, self.log_path, self._log_end)
-
-    def log_tail(self, lines: int = 20) -> str:
-        with contextlib.suppress(StackError):
-            self.bring_log()
-        tail = log_tail(self.log_path, lines)
-        return tail if self.alive() or not self._ending else f"{tail}\n({self.name} {self._ending})"
-
-    def signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(DockerException):
-            self.container.kill(signal=int(number))
-
-    def suspend(self) -> None:
-        with engine_words(f"{self.name} could not be paused"):
-            self.container.pause()
-        self._paused = True
-
-    def resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            with contextlib.suppress(DockerException, *GONE):
-                self.container.unpause()
-
-    def stop(self) -> None:
-        self.resume()
-        self.usage()
-        for number, limit in (
-            (self.command.stop_signal, waiting.STOP_INT),
-            (signal.SIGTERM, waiting.STOP_TERM),
-            (signal.SIGKILL, waiting.STOP_TERM),
-        ):
-            if self.alive():
-                self.signal(number)
-                self.wait(limit)
-        with contextlib.suppress(StackError):
-            self.bring_log()
-        with contextlib.suppress(DockerException, *GONE):
-            self.container.remove(force=True, v=True)
-        self.wait(waiting.STOP_TERM)
-
-
-def usage_of(statistics: dict[str, Any]) -> Usage | None:
-    """What a container has used by the engine's statistics; None of one that does not run.
-
-    The cache that could be given back is `total_inactive_file` under cgroup v1 and `inactive_file` under v2, as
-    `docker stats` has it.
-    """
-    cpu, memory = statistics.get("cpu_stats", {}), statistics.get("memory_stats", {})
-    if not cpu.get("cpu_usage", {}).get("total_usage"):
-        return None
-    details = memory.get("stats", {})
-    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
-    return Usage(cpu["cpu_usage"]["total_usage"] / 1e9, max(0, memory.get("usage", 0) - cache))
-
-
-def _in_words(container: Any, code: int) -> str:
-    state: dict[str, Any] = {}
-    with contextlib.suppress(DockerException, *GONE):
-        container.reload()
-        state = container.attrs["State"]
-    if state.get("OOMKilled"):
-        limit = container.attrs["HostConfig"]["Memory"]
-        return (
-            f"was killed for want of memory (its limit is {limit >> 20} MB)"
-            if limit
-            else "was killed for want of memory"
-        )
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
 
 
 class DockerProvider:
@@ -189,9 +39,10 @@ class DockerProvider:
     kind: ClassVar[str] = "docker"
     shares_sockets = False
 
-    def __init__(self) -> None:
+    def __init__(self, roles: Roles = ANYTHING) -> None:
         self._client = engine.connect()
-        self._own = NativeProvider()
+        self._roles = roles
+        self._own = NativeProvider(Roles(load=roles.load))
         self.run_name = f"connbench-{secrets.token_hex(6)}"
         self._numbers = itertools.count(1)
         self._services: list[DockerService] = []
@@ -301,6 +152,7 @@ class DockerProvider:
     def _create(self, name: str, command: Command, entrypoint: list[str], argv: list[str]) -> Any:
         assert command.kit is not None, "what runs in a container comes from an image"
         image = engine.find_image(self._client, command.kit)
+        memory = self._roles.memory(command.role)
         words = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
         return self._client.containers.create(
             image.id,
@@ -315,6 +167,10 @@ class DockerProvider:
             labels=self._pod.labels,
             init=True,
             shm_size="256m",
+            cpuset_cpus=self._roles.cpuset(command.role),
+            mem_limit=memory,
+            # Without swap, which would make a bound on memory one on speed.
+            memswap_limit=memory,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
         )
@@ -387,8 +243,10 @@ class DockerProvider:
             self._outputs[path] = (inside, self._pod.eyes.copy(inside, path, end))
 
     def close(self) -> None:
-        """Stops everything, the newest first, and removes what carries the run's label."""
+        """Stops everything, the newest first, and removes what carries the run's label. Safe to call twice."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             services = list(self._services)
             self._services.clear()

@@ -127,7 +127,10 @@ def build(
     arguments: Mapping[str, str],
     say: Callable[[str], object],
 ) -> None:
-    """Builds an image of a Dockerfile and what it copies; each step is told. EnvironmentUnfit with its last words."""
+    """Builds the app's environment of a Dockerfile and what it copies; each step is told.
+
+    EnvironmentUnfit with its last words.
+    """
     context = tar({Path(name): data for name, data in files.items()})
     last: list[str] = []
     try:
@@ -135,6 +138,7 @@ def build(
             fileobj=context,
             custom_context=True,
             tag=tag,
+            target="environment",
             buildargs=dict(arguments),
             rm=True,
             forcerm=True,

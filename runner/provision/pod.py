@@ -110,18 +110,21 @@ class Pod:
 
     def _reach(self, place: tuple[str, int], limit: float) -> socket.socket | None:
         with engine_words("the agent in the run's network does not start"):
-            ready = waiting.wait_for(
-                lambda: agent.READY in self.holder.logs().decode(errors="replace") or None, waiting.AGENT_START
-            )
-        if ready is None:
-            said = self.holder.logs().decode(errors="replace")
-            raise EnvironmentUnfit(f"the agent in the run's network did not start; it said:\n{said}")
+            said = waiting.wait_for(self._first_words, waiting.AGENT_START)
+        if said is None or agent.READY not in said:
+            raise EnvironmentUnfit(f"the agent in the run's network did not start; it said:\n{said or '(nothing)'}")
         try:
             channel = socket.create_connection(place, timeout=limit)
         except OSError:
             return None
         channel.settimeout(waiting.AGENT_REPLY)
         return channel
+
+    def _first_words(self) -> str | None:
+        """What the agent has said once it is ready or has ended."""
+        self.holder.reload()
+        said: str = self.holder.logs().decode(errors="replace")
+        return said if agent.READY in said or self.holder.status == "exited" else None
 
     def free_address(self) -> Address:
         """A port of the pod, which has its ports to itself."""

@@ -30,7 +30,7 @@ def describe(order: Order, messages: Console) -> Description:
     """This host; builds what the plan needs, so that the first block takes no longer than the others."""
     plan = order.plan()
     site = site_of_many(order.provider)
-    site.require(plan.cells.values())
+    site.require(plan)
     machine = this_machine(plan, site.environments(plan.cells.values(), messages), site)
     return Description(host=machine.host, versions=machine.versions, source=source_hash(order.app))
 
@@ -39,7 +39,7 @@ def measure(order: Order, messages: Console, folder: Path) -> bytes:
     """Runs the block when this host has nothing else to measure; all that came of it, as a parcel."""
     plan = order.plan()
     site = site_of_many(order.provider)
-    site.require(plan.cells.values())
+    site.require(plan)
     environments = site.environments(plan.cells.values(), messages)
     apps = dict.fromkeys(plan.cells, order.app)
     lines = Lines(messages, plan.planned_seconds)

@@ -21,6 +21,8 @@ from runner.stacks.versions import Recipe
 
 DOCKERFILE = Path(__file__).parent / "Dockerfile"
 UV = ROOT / "requirements" / "uv.txt"
+#: Where the Dockerfile finds what is to be installed.
+LOCK = "requirements/lock.txt"
 #: Of the image of a recipe that does not ask for another.
 DEFAULT_PYTHON = "3.11"
 #: Where the image has it.
@@ -62,16 +64,16 @@ def build_image(recipe: Recipe, client: docker.DockerClient, say: Callable[[str]
         )
     files = {
         "Dockerfile": DOCKERFILE.read_bytes(),
-        "lock.txt": lock.read_bytes(),
-        "build.txt": BUILD.read_bytes(),
-        "uv.txt": UV.read_bytes(),
+        LOCK: lock.read_bytes(),
+        "requirements/build.txt": BUILD.read_bytes(),
+        "requirements/uv.txt": UV.read_bytes(),
     }
     key = hashlib.sha256(b"\0".join([base.id.encode(), *files.values()])).hexdigest()[:16]
     tag = f"connbench-app:{recipe.name.replace('+', '_')}-{key}"
     if not client.images.list(name=tag):
         say(f"building the image {tag} (once; uWSGI takes half a minute to compile)")
-        arguments = {"BASE": base.id, **{name: os.environ[name] for name in _INDEX if name in os.environ}}
-        engine.build(client, {**files, "authorities.crt": _authorities()}, tag, arguments, say)
+        arguments = {"BASE": base.id, "LOCK": LOCK, **{name: os.environ[name] for name in _INDEX if name in os.environ}}
+        engine.build(client, {**files, **_authorities()}, tag, arguments, say)
     kit = Kit(f"app_{recipe.name}", tag, _not_here)
     return ImageEnvironment(recipe, FOLDER, kit, tuple(sorted(_installed(client, tag).items())))
 
@@ -83,10 +85,10 @@ def _python(version: str) -> Kit:
     )
 
 
-def _authorities() -> bytes:
+def _authorities() -> Mapping[str, bytes]:
     """What this network has of its own, as the environment says; nothing where it says nothing."""
     given = next((os.environ[name] for name in _AUTHORITIES if os.environ.get(name)), None)
-    return b"" if given is None else Path(given).read_bytes()
+    return {} if given is None else {"authorities.crt": Path(given).read_bytes()}
 
 
 def _installed(client: docker.DockerClient, tag: str) -> Mapping[str, str]:

@@ -15,9 +15,12 @@ import pytest
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision import engine
-from runner.provision.docker import DockerProvider, usage_of
+from runner.provision.container import usage_of
+from runner.provision.docker import DockerProvider
 from runner.provision.engine import LABEL
 from runner.provision.native import PYTHON
+from runner.provision.pod import MODULES, PACKAGE
+from runner.provision.roles import Roles
 from runner.provision.service import Address, Command, Kit, Service, Usage
 from tests.engines import running_engine
 
@@ -76,6 +79,18 @@ def test_where_published_ports_are(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (engine.is_local(), engine.host()) == (local, host)
 
 
+def test_the_agent_gets_all_that_it_imports_and_needs_nothing_more(tmp_path: Path) -> None:
+    """The image has Python and its standard library; whatever else the runner has is not there."""
+    for name in MODULES:
+        (tmp_path / "runner" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "runner" / name).write_bytes((PACKAGE / name).read_bytes())
+    source = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from runner.provision import agent; print(agent.READY)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", source], capture_output=True, text=True, check=False)
+    assert done.stdout == "ready\n", done.stderr
+
+
 # --- with one ---
 
 
@@ -127,6 +142,28 @@ def test_a_container_lives_as_a_service_does(provider: DockerProvider, tmp_path:
     assert service.wait(30)
     assert service.ending() == "was ended by SIGKILL"
     provider.stop(service)
+
+
+HUNGRY = """
+import os
+print("on", sorted(os.sched_getaffinity(0)), flush=True)
+held = [b"x" * 1_000_000 for _ in range(500)]
+print("has it all", flush=True)
+"""
+
+
+@pytest.mark.docker
+@pytest.mark.server
+def test_a_role_has_what_is_allotted_to_it_and_no_more(host: Path, tmp_path: Path) -> None:
+    roles = Roles.model_validate({"app": {"cpuset": 0, "memory": "64MB"}})
+    with closing(DockerProvider(roles)) as provider:
+        app = start(provider, tmp_path / "app", HUNGRY, "-", role="app")
+        assert app.wait(60)
+        assert app.ending() == "was killed for want of memory (its limit is 64 MB)"
+        assert app.log_tail().startswith("on [0]\n")
+        database = start(provider, tmp_path / "database", HUNGRY, "-", role="database")
+        assert database.wait(60)
+        assert "has it all" in database.log_tail()
 
 
 @pytest.mark.docker

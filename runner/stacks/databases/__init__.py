@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from runner.stacks.databases.base import Database, DatabaseSpec, Monitor
-from runner.stacks.databases.mysql import MySQL, MySQLSpec
+from runner.stacks.databases.mysql import MariaDB, MariaDBSpec, MySQL, MySQLSpec
 from runner.stacks.databases.mysql_monitor import MySQLMonitor
 from runner.stacks.databases.postgres import Postgres, PostgresMonitor, PostgresSpec
 
 _ROWS: tuple[tuple[str, type[DatabaseSpec], type[Database], type[Monitor]], ...] = (
     ("postgres", PostgresSpec, Postgres, PostgresMonitor),
     ("mysql", MySQLSpec, MySQL, MySQLMonitor),
+    ("mariadb", MariaDBSpec, MariaDB, MySQLMonitor),
 )
 
 #: By the `engine` of a matrix.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -71,6 +71,8 @@ class PostgresSpec(DatabaseSpec):
     """`settings` are server settings by PostgreSQL's own names."""
 
     engine: Literal["postgres"] = "postgres"
+    family: ClassVar[str] = "postgres"
+    own_max_connections: ClassVar[int] = 100
     driver: Literal["psycopg", "psycopg2"] = "psycopg"
 
     @property
@@ -137,7 +139,7 @@ class Postgres(Database):
             argv += ["-c", f"listen_addresses={address.host}", "-c", f"hba_file={rules}"]
             for key, value in self.applied_settings.items():
                 argv += ["-c", f"{key}={value}"]
-            return Command(argv, kit=KIT)
+            return Command(argv, kit=KIT, role="database")
 
         starter, self._provider = Starter(provider, name, log_folder), provider
         self.service, self._admin = starter.start(command, self._connect, psycopg.OperationalError)
@@ -420,4 +422,4 @@ def find_binaries() -> Path:
     raise EnvironmentUnfit(f"PostgreSQL's server is not installed (no initdb was found): {INSTALL}")
 
 
-KIT = Kit("postgres", "postgres:17", lambda name: str(find_binaries() / name))
+KIT = Kit("postgres", "postgres:17.6-bookworm", lambda name: str(find_binaries() / name))
