@@ -67,7 +67,7 @@ class NativeSite:
         engines = {cell.database.engine for cell in cells}
         return {**describe_versions(environments), **installed_servers(engines)}
 
-    def provider(self, roles: Roles) -> Provider:
+    def provider(self, roles: Roles) -> NativeProvider:
         return NativeProvider(roles)
 
 
@@ -100,7 +100,7 @@ class DockerSite:
     def _image(self, kit: Kit) -> str:
         return f"{engine.image_of(kit)} {engine.digest_of(engine.find_image(self._client, kit))}"
 
-    def provider(self, roles: Roles) -> Provider:
+    def provider(self, roles: Roles) -> DockerProvider:
         return DockerProvider(roles)
 
 

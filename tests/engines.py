@@ -52,6 +52,12 @@ def running_engine(kits: Sequence[str]) -> Iterator[Path]:
             _ask("down", folder)
 
 
+def start_again(folder: Path) -> None:
+    """The engine of this folder, after it was killed."""
+    (folder / "docker.pid").unlink(missing_ok=True)
+    _ask("up", folder)
+
+
 def compose(folder: Path, *arguments: object) -> str:
     """What `docker compose` with these arguments says, on the engine of this folder."""
     return _ask("compose", folder, *arguments)

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,24 @@ class DockerService:
     def log_tail(self, lines: int = 20) -> str:
         with contextlib.suppress(StackError):
             self.bring_log()
-        tail = log_tail(self.log_path, lines)
-        return tail if self.alive() or not self._ending else f"{tail}\n({self.name} {self._ending})"
+        tail, unsaid = log_tail(self.log_path, lines), self._unsaid()
+        return f"{tail}\n({self.name} {unsaid})" if unsaid else tail
+
+    def _unsaid(self) -> str:
+        """What its log does not tell: how it ended, or which end one of its processes came to."""
+        if not self.alive():
+            return self._ending
+        return f"lives; a process of it {_for_want_of_memory(self.container)}" if self._had_too_little() else ""
+
+    def _had_too_little(self) -> bool:
+        """Whether the kernel has killed something in it, by the engine's own account and clock."""
+        client = self.container.client
+        with contextlib.suppress(DockerException, *GONE):
+            of_it: dict[str, Any] = {"container": self.container.id, "event": "oom"}
+            created, now = map(_seconds, (self.container.attrs["Created"], client.info()["SystemTime"]))
+            # Whole seconds are all that the engine is asked by: this one's end is waited for.
+            return any(client.events(since=created, until=now + 1, filters=of_it, decode=True))
+        return False
 
     def signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(DockerException):
@@ -160,10 +177,15 @@ def _in_words(container: Any, code: int) -> str:
         container.reload()
         state = container.attrs["State"]
     if state.get("OOMKilled"):
-        limit = container.attrs["HostConfig"]["Memory"]
-        return (
-            f"was killed for want of memory (its limit is {limit / 1e6:.0f} MB)"
-            if limit
-            else "was killed for want of memory"
-        )
+        return _for_want_of_memory(container)
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
+
+
+def _for_want_of_memory(container: Any) -> str:
+    limit = container.attrs["HostConfig"]["Memory"]
+    return "was killed for want of memory" + (f" (the limit is {limit / 1e6:.0f} MB)" if limit else "")
+
+
+def _seconds(moment: str) -> int:
+    """Since 1970; as the engine writes a moment, with nanoseconds."""
+    return int(datetime.fromisoformat(moment).timestamp())

@@ -159,11 +159,32 @@ def test_a_role_has_what_is_allotted_to_it_and_no_more(host: Path, tmp_path: Pat
     with closing(DockerProvider(roles)) as provider:
         app = start(provider, tmp_path / "app", HUNGRY, "-", role="app")
         assert app.wait(60)
-        assert app.ending() == "was killed for want of memory (its limit is 64 MB)"
+        assert app.ending() == "was killed for want of memory (the limit is 64 MB)"
         assert app.log_tail().startswith("on [0]\n")
         database = start(provider, tmp_path / "database", HUNGRY, "-", role="database")
         assert database.wait(60)
         assert "has it all" in database.log_tail()
+
+
+PARENT = """
+import os, subprocess, sys, time
+subprocess.run([sys.executable, "-c", "held = [b'x' * 1_000_000 for _ in range(500)]"], check=False)
+print("goes on", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.docker
+@pytest.mark.server
+def test_a_process_inside_is_killed_for_want_of_memory(host: Path, tmp_path: Path) -> None:
+    """As a server's worker may be, which its master replaces."""
+    roles = Roles.model_validate({"app": {"memory": "64MB"}})
+    with closing(DockerProvider(roles)) as provider:
+        app = start(provider, tmp_path, PARENT, "-", role="app")
+        said(app, "goes on")
+        assert app.alive()
+        remark = "(echo lives; a process of it was killed for want of memory (the limit is 64 MB))"
+        assert app.log_tail().splitlines() == ["goes on", remark]
 
 
 @pytest.mark.docker
