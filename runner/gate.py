@@ -30,7 +30,7 @@ from runner.report.html import write_report
 from runner.results.schema import RunEnd
 from runner.results.store import RunFolder, write_json
 from runner.run import Run
-from runner.site import choose_site
+from runner.site import Site, choose_site
 from runner.stacks.app import App
 from runner.stacks.interpreters import under_fitting_python
 from runner.stacks.versions import PYTHON
@@ -103,9 +103,9 @@ def measure_gate(options: GateOptions, messages: Console) -> Measured:
     with ExitStack() as stack:
         apps = _take_apps(sides, stack)
         sides = {name: replace(side, cell=with_app(side.cell, apps[name])) for name, side in sides.items()}
-        sides = under_one_python(sides, messages)
+        site = choose_site(options.run.provider, [side.cell for side in sides.values()])
+        sides = under_one_python(sides, site, messages)
         plan = _plan(sides, matrix, options.run.seed)
-        site = choose_site(options.run.provider, plan.cells.values())
         site.require(plan)
         environments = site.environments(plan.cells.values(), messages)
         stack.enter_context(own_turn(wait=options.run.wait, say=say))
@@ -150,7 +150,7 @@ def _side(matrix: MatrixFile, options: GateOptions, name: str) -> Side:
     return Side(replace(cell, axes=axes, reference=BASE if name == CANDIDATE else None), source)
 
 
-def under_one_python(sides: dict[str, Side], messages: Console) -> dict[str, Side]:
+def under_one_python(sides: dict[str, Side], site: Site, messages: Console) -> dict[str, Side]:
     """Both sides under the one Python for which the packages of either exist: two would be compared with each other."""
     cells = [side.cell for side in sides.values()]
     if any(PYTHON in cell.versions or cell.server.system_python for cell in cells):
@@ -158,7 +158,7 @@ def under_one_python(sides: dict[str, Side], messages: Console) -> dict[str, Sid
 
     def build(python: str) -> dict[str, Side]:
         found = {name: side.under(python) for name, side in sides.items()} if python else sides
-        build_environments({name: side.cell for name, side in found.items()}, messages)
+        site.environments([side.cell for side in found.values()], messages)
         return found
 
     python, found = under_fitting_python(build)

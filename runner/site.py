@@ -9,6 +9,7 @@ import docker
 from rich.console import Console
 
 from runner import doctor
+from runner.errors import EnvironmentUnfit
 from runner.host import describe_versions, installed_servers
 from runner.matrix.cells import Cell
 from runner.plan import Plan
@@ -81,6 +82,11 @@ class DockerSite:
         return engine.connect()
 
     def require(self, plan: Plan) -> None:
+        if driven := [cell.id for cell in plan.cells.values() if cell.load.hosts]:
+            raise EnvironmentUnfit(
+                f"{driven[0]}: the containers' network is the runner's alone, and load.hosts are elsewhere: "
+                "take them out, or use --provider native"
+            )
         plan.roles.refuse_beyond(int(self._client.info()["NCPU"]))
         for kit in kits_of(plan.cells.values()):
             engine.find_image(self._client, kit)
@@ -110,7 +116,7 @@ SITES: Mapping[str, type[NativeSite] | type[DockerSite]] = {"native": NativeSite
 def choose_site(name: str, cells: Iterable[Cell]) -> Site:
     """By name; `auto` is Docker where an engine answers and can run all the cells, else this machine."""
     if name == AUTO:
-        native = any(cell.environment.system_python for cell in cells) or not engine.answers()
+        native = any(cell.environment.system_python or cell.load.hosts for cell in cells) or not engine.answers()
         name = "native" if native else "docker"
     return SITES[name]()
 

@@ -52,6 +52,16 @@ def test_docker_without_an_engine_says_what_to_do() -> None:
         DockerSite().require(PLAN)
 
 
+def test_load_from_other_hosts_is_driven_natively(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "answers", lambda: True)
+    load = MATRIX.load.model_copy(update={"hosts": ["far"], "reach": "192.0.2.1"})
+    matrix = MATRIX.model_copy(update={"load": load})
+    plan = make_plan(expand(matrix), matrix, seed=1)
+    assert choose_site("auto", plan.cells.values()).kind == "native"
+    with pytest.raises(EnvironmentUnfit, match=r"load\.hosts are elsewhere: .*--provider native"):
+        DockerSite().require(plan)
+
+
 def test_the_environment_names_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CONNBENCH_POSTGRES_IMAGE", raising=False)
     kit = Kit("postgres", "postgres:17", lambda name: name)

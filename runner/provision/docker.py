@@ -222,7 +222,8 @@ class DockerProvider:
 
     # --- what they need ---
 
-    def free_address(self) -> Address:
+    def free_address(self, reach: str | None = None) -> Address:
+        assert reach is None, "who drives from other hosts is refused before anything starts"
         return self._pod.free_address()
 
     def private_folder(self, name: str, *, unprivileged: bool = False) -> Path:  # noqa: ARG002

@@ -132,7 +132,7 @@ def _system_python() -> str:
 def lock_of(recipe: Recipe, python: str) -> Path:
     """What an environment with Python `python` ("3.12"), which this machine need not have, is made of."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f".{recipe.name}.lock").open("w") as guard:
+    with (CACHE / f".{recipe.shared_name}.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         return _lock(recipe, ("--python-version", python))
 

@@ -69,7 +69,7 @@ def build_image(recipe: Recipe, client: docker.DockerClient, say: Callable[[str]
         "requirements/uv.txt": UV.read_bytes(),
     }
     key = hashlib.sha256(b"\0".join([base.id.encode(), *files.values()])).hexdigest()[:16]
-    tag = f"connbench-app:{recipe.name.replace('+', '_')}-{key}"
+    tag = f"connbench-app:{recipe.shared_name.replace('+', '_')}-{key}"
     if not client.images.list(name=tag):
         say(f"building the image {tag} (once; uWSGI takes half a minute to compile)")
         arguments = {"BASE": base.id, "LOCK": LOCK, **{name: os.environ[name] for name in _INDEX if name in os.environ}}
