@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 
 import docker
 import requests
+from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from runner.errors import EnvironmentUnfit, StackError
@@ -19,6 +20,7 @@ from runner.provision.service import Kit
 
 #: On every container, network and volume of a run; its value is the run's own project name.
 LABEL = "connbench.run"
+USUAL = "unix:///var/run/docker.sock"
 # Seconds for one answer of the engine; building and pulling report as they go.
 REPLY = 60
 #: What an engine that is gone looks like.
@@ -26,7 +28,7 @@ GONE = (requests.ConnectionError, requests.Timeout)
 
 
 def connect() -> docker.DockerClient:
-    """The engine that DOCKER_HOST names, else the local one; EnvironmentUnfit where none answers."""
+    """The engine that DOCKER_HOST or the client's context names; EnvironmentUnfit where none answers."""
     try:
         if is_local():
             # The client leaves a socket open where it finds nobody.
@@ -35,16 +37,16 @@ def connect() -> docker.DockerClient:
         client = docker.from_env(timeout=REPLY)
         client.ping()
     except (DockerException, *GONE, OSError) as error:
-        where = os.environ.get("DOCKER_HOST") or "no DOCKER_HOST is set, and the local socket was tried"
         raise EnvironmentUnfit(
-            f"no Docker engine answers ({where}: {error}): start Docker, set DOCKER_HOST, or use --provider native"
+            f"no Docker engine answers ({address()}: {error}): start Docker, set DOCKER_HOST, or use --provider native"
         ) from error
     return client
 
 
 def address() -> str:
-    """The engine's, as it is written down."""
-    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    """DOCKER_HOST, else that of the client's current context: Docker Desktop's, a rootless engine's, or the usual."""
+    named: str = os.environ.get("DOCKER_HOST") or ContextAPI.kwargs_from_context().get("base_url") or USUAL
+    return named
 
 
 def clear(host: str, run: str) -> int:
@@ -71,7 +73,7 @@ def is_local() -> bool:
 
 def host() -> str:
     """The machine that the engine publishes ports on, as seen from here."""
-    return "127.0.0.1" if is_local() else urlparse(os.environ["DOCKER_HOST"]).hostname or "127.0.0.1"
+    return "127.0.0.1" if is_local() else urlparse(address()).hostname or "127.0.0.1"
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import docker
 import pytest
+from docker.context import ContextAPI
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
@@ -77,6 +78,18 @@ def test_where_published_ports_are(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setenv("DOCKER_HOST", given)
         assert (engine.is_local(), engine.host()) == (local, host)
+
+
+def test_the_engine_of_the_clients_context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert engine.address() == "unix:///var/run/docker.sock"
+    (tmp_path / "config.json").write_text('{"currentContext": "far"}')
+    assert engine.address() == "unix:///var/run/docker.sock", "a context that was deleted"
+    ContextAPI.create_context("far", host="ssh://me@far.example")
+    assert (engine.address(), engine.host()) == ("ssh://me@far.example:22", "far.example")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/near.sock")
+    assert engine.address() == "unix:///run/near.sock"
 
 
 def test_the_agent_gets_all_that_it_imports_and_needs_nothing_more(tmp_path: Path) -> None:
