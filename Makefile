@@ -133,7 +133,7 @@ lock-check: ## say whether requirements/ is what pyproject.toml asks for
 ## MATRIX=FILE       bench, advise: another matrix than matrix.yaml
 ## BLOCKS=N          bench: how often each cell is measured
 ## ONLY=GLOB         bench: only the cells whose id matches; claims: the claim's number
-## PROVIDER=NAME     bench: where it runs (auto, native, docker)
+## PROVIDER=NAME     bench, setup: where it runs (auto, native, docker)
 ## RUN=FOLDER        report, picture: which run (results/latest)
 ## KILLS=N           kills: how often (50)
 ## HOURS=N           soak: how long at least, beside its 500 attempts

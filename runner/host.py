@@ -12,11 +12,12 @@ import psutil
 
 from runner.results.schema import HostRecord
 from runner.stacks.databases import DATABASES
+from runner.stacks.databases.mysql_driver import PACKAGE as MYSQL_DRIVER
 from runner.stacks.environment import AppEnvironment
 from runner.stacks.versions import Recipe
 
 # The runner's own packages that bear on figures.
-OWN_PACKAGES = ("connbench", "locust", "gevent", "geventhttpclient", "psycopg", "mysqlclient", "pandas", "numpy")
+OWN_PACKAGES = ("connbench", "locust", "gevent", "geventhttpclient", "psycopg", MYSQL_DRIVER, "pandas", "numpy")
 
 
 # What tells this host from its twin where both have one machine id: cloned images, containers.

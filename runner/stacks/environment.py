@@ -229,7 +229,7 @@ def _uv(arguments: list[str], what: str) -> None:
     try:
         run_command(command, limit=INSTALL_LIMIT, what=what)
     except StackError as error:
-        raise EnvironmentUnfit(f"{error}\nIf a compiler or a header is missing: make setup") from error
+        raise EnvironmentUnfit(f"{error}\nIf a compiler or a header is missing: make setup PROVIDER=native") from error
 
 
 def _key(*parts: str) -> str:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import MySQLdb
-
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.native import ThisMachine
@@ -30,6 +28,7 @@ from runner.stacks.databases.base import (
 )
 from runner.stacks.databases.certificate import make_certificate
 from runner.stacks.databases.mysql_copy import Cursor, Template, quoted, rows
+from runner.stacks.databases.mysql_driver import MySQLdb
 from runner.stacks.databases.mysql_monitor import client_sessions
 from runner.stacks.databases.starting import Starter, hand_over, prove_identity, wait_until_ready
 
@@ -369,7 +368,7 @@ class MySQL(Database):
         return frozenset(own), others
 
     def time_statements(self, account: Account, address: Address, number: int) -> list[float]:
-        names = {"user": account.user, "passwd": account.password, "db": account.database}
+        names = {"user": account.user, "password": account.password, "database": account.database}
         with closing(
             MySQLdb.connect(host=address.host, port=address.port, connect_timeout=waiting.DATABASE_CONNECT, **names)
         ) as session:

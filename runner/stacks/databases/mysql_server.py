@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-import MySQLdb
-
 from runner import waiting
 from runner.errors import EnvironmentUnfit
 from runner.provision.service import Command, Kit, Place
 from runner.stacks.databases.certificate import Certificate
+from runner.stacks.databases.mysql_driver import MySQLdb
 
 ADMIN = "connbench"
 INSTALL = "apt-get install mariadb-server"
@@ -189,7 +188,7 @@ def connect(way_in: WayIn, password: str) -> Any:
     return MySQLdb.connect(
         **way_in,
         user=ADMIN,
-        passwd=password,
+        password=password,
         connect_timeout=waiting.DATABASE_CONNECT,
         charset="utf8mb4",
         autocommit=True,
