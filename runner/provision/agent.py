@@ -36,6 +36,7 @@ class Agent:
         """`failed` where it cannot be answered."""
         known: dict[str, Any] = {
             "read": self.read,
+            "room": self.room,
             "established": self.established,
             "watch": self.watch,
             "close": self.close,
@@ -53,6 +54,11 @@ class Agent:
             file.seek(offset)
             data = file.read(MOST)
         return {"data": base64.b64encode(data).decode()}
+
+    def room(self, path: str) -> dict[str, Any]:
+        """How many bytes more fit where a folder is."""
+        found = os.statvfs(path)
+        return {"bytes": found.f_bavail * found.f_frsize}
 
     def established(self, port: int) -> dict[str, Any]:
         return {"ports": sorted(wire.established(port))}

@@ -30,6 +30,11 @@ class Cgroup:
         given_back = _fields(self.memory / "memory.stat").get(cache, 0)
         return Usage(seconds, max(0, int(used.read_text()) - given_back))
 
+    def memory_kills(self) -> int:
+        """How many of its processes the kernel has killed for want of memory. OSError once it has gone."""
+        events = self.memory / "memory.events"
+        return _fields(events if events.exists() else self.memory / "memory.oom_control").get("oom_kill", 0)
+
 
 def find(pid: int, container: str, mounts: Path = MOUNTS, processes: Path = Path("/proc")) -> Cgroup | None:
     """The control group of a container's first process; None where that process is not this machine's."""

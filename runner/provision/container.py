@@ -20,6 +20,8 @@ from runner.provision.service import Address, Command, Usage
 
 # The engine makes whoever asks sooner wait.
 STATISTICS_EVERY = 1.0
+#: Bytes that a log needs, or it may miss what matters.
+LOG_ROOM = 65536
 
 
 class DockerService:
@@ -109,19 +111,25 @@ class DockerService:
         return f"{tail}\n({self.name} {unsaid})" if unsaid else tail
 
     def _unsaid(self) -> str:
-        """What its log does not tell: how it ended, or which end one of its processes came to."""
+        """What its log does not tell: how it ended, what one of its processes came to, or that there is no room."""
         if not self.alive():
             return self._ending
-        return f"lives; a process of it {_for_want_of_memory(self.container)}" if self._had_too_little() else ""
+        if self.starved():
+            return f"lives; a process of it {_for_want_of_memory(self.container)}"
+        with contextlib.suppress(StackError):
+            if self._eyes.room(self.log_inside.parent) < LOG_ROOM:
+                return "lives; the run's volume has no space left, for its log neither"
+        return ""
 
-    def _had_too_little(self) -> bool:
-        """Whether the kernel has killed something in it, by the engine's own account and clock."""
-        client = self.container.client
+    def starved(self) -> bool:
+        with contextlib.suppress(OSError):
+            if self._cgroup is not None:
+                return self._cgroup.memory_kills() > 0
         with contextlib.suppress(DockerException, *GONE):
-            of_it: dict[str, Any] = {"container": self.container.id, "event": "oom"}
+            client, of_it = self.container.client, {"container": self.container.id, "event": "oom"}
+            # By the engine's clock, which it is asked by in whole seconds.
             created, now = map(_seconds, (self.container.attrs["Created"], client.info()["SystemTime"]))
-            # Whole seconds are all that the engine is asked by: this one's end is waited for.
-            return any(client.events(since=created, until=now + 1, filters=of_it, decode=True))
+            return any(client.events(since=created, until=now, filters=of_it, decode=True))
         return False
 
     def signal(self, number: signal.Signals) -> None:

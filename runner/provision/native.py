@@ -94,6 +94,10 @@ class NativeService:
             return "is still there"
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
 
+    def starved(self) -> bool:
+        """No process group's memory is bounded."""
+        return False
+
     def processes(self) -> list[psutil.Process]:
         """The service's live processes, the first one first."""
         try:

@@ -167,6 +167,10 @@ class Eyes:
             offset += len(data)
         return offset
 
+    def room(self, folder: Path) -> int:
+        """Bytes that services can still write there."""
+        return int(self.ask("room", path=str(folder))["bytes"])
+
     def established(self, port: int) -> frozenset[int]:
         return frozenset(self.ask("established", port=port)["ports"])
 

@@ -119,6 +119,10 @@ class Service(Watched, Protocol):
         """How its first process ended, in words."""
         ...
 
+    def starved(self) -> bool:
+        """Whether one of its processes was killed for want of memory, though the service lives on."""
+        ...
+
     def wait(self, limit: float) -> bool:
         """Waits until its first process has ended by itself; whether it has."""
         ...

@@ -24,6 +24,8 @@ def test_the_first_version(tmp_path: Path) -> None:
     found = find(42, CONTAINER, tmp_path / "sys", tmp_path / "proc")
     assert found is not None
     assert found.usage() == Usage(1.5, 4200)
+    write(tmp_path / "sys/memory" / group / "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+    assert found.memory_kills() == 2
 
 
 def test_the_first_version_with_cpu_and_its_accounts_together(tmp_path: Path) -> None:
@@ -47,6 +49,8 @@ def test_the_second_version(tmp_path: Path) -> None:
     found = find(42, CONTAINER, tmp_path / "sys", tmp_path / "proc")
     assert found is not None
     assert found.usage() == Usage(2.5, 6000)
+    write(tmp_path / "sys" / group / "memory.events", "low 0\noom 3\noom_kill 1\n")
+    assert found.memory_kills() == 1
     (tmp_path / "sys" / group / "cpu.stat").unlink()
     with pytest.raises(OSError, match="No such file"):
         found.usage()

@@ -196,6 +196,7 @@ def test_a_process_inside_is_killed_for_want_of_memory(host: Path, tmp_path: Pat
         app = start(provider, tmp_path, PARENT, "-", role="app")
         said(app, "goes on")
         assert app.alive()
+        assert app.starved()
         remark = "(echo lives; a process of it was killed for want of memory (the limit is 64 MB))"
         assert app.log_tail().splitlines() == ["goes on", remark]
 
