@@ -8,12 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from docker.errors import DockerException
-
 from runner import waiting
 from runner.errors import StackError
 from runner.provision import cgroups
-from runner.provision.engine import GONE, engine_words
+from runner.provision.engine import ENGINE_ERRORS, engine_words
 from runner.provision.native import log_tail
 from runner.provision.pod import Eyes
 from runner.provision.service import Address, Command, Usage
@@ -62,7 +60,7 @@ class DockerService:
             code = int(container.client.api.wait(container.id, timeout=None)["StatusCode"])
             self._exit_code = 128 - code if code > 128 else code
             self._ending = _in_words(container, self._exit_code)
-        except (DockerException, *GONE) as error:
+        except ENGINE_ERRORS as error:
             self._exit_code, self._ending = -int(signal.SIGKILL), f"was lost with the Docker engine ({error})"
         ended.set()
 
@@ -94,7 +92,7 @@ class DockerService:
                 return self._cgroup.usage()
         if time.monotonic() < self._fresh_until:
             return None
-        with contextlib.suppress(DockerException, *GONE):
+        with contextlib.suppress(*ENGINE_ERRORS):
             found = usage_of(self.container.client.api.stats(self.container.id, stream=False, one_shot=True))
             self._fresh_until = time.monotonic() + STATISTICS_EVERY
             return found
@@ -125,7 +123,7 @@ class DockerService:
         with contextlib.suppress(OSError):
             if self._cgroup is not None:
                 return self._cgroup.memory_kills() > 0
-        with contextlib.suppress(DockerException, *GONE):
+        with contextlib.suppress(*ENGINE_ERRORS):
             client, of_it = self.container.client, {"container": self.container.id, "event": "oom"}
             # By the engine's clock, which it is asked by in whole seconds.
             created, now = map(_seconds, (self.container.attrs["Created"], client.info()["SystemTime"]))
@@ -133,7 +131,7 @@ class DockerService:
         return False
 
     def signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(DockerException):
+        with contextlib.suppress(*ENGINE_ERRORS):
             self.container.kill(signal=int(number))
 
     def suspend(self) -> None:
@@ -144,7 +142,7 @@ class DockerService:
     def resume(self) -> None:
         if self._paused:
             self._paused = False
-            with contextlib.suppress(DockerException, *GONE):
+            with contextlib.suppress(*ENGINE_ERRORS):
                 self.container.unpause()
 
     def stop(self) -> None:
@@ -160,7 +158,7 @@ class DockerService:
                 self.wait(limit)
         with contextlib.suppress(StackError):
             self.bring_log()
-        with contextlib.suppress(DockerException, *GONE):
+        with contextlib.suppress(*ENGINE_ERRORS):
             self.container.remove(force=True, v=True)
         self.wait(waiting.STOP_TERM)
 
@@ -181,7 +179,7 @@ def usage_of(statistics: dict[str, Any]) -> Usage | None:
 
 def _in_words(container: Any, code: int) -> str:
     state: dict[str, Any] = {}
-    with contextlib.suppress(DockerException, *GONE):
+    with contextlib.suppress(*ENGINE_ERRORS):
         container.reload()
         state = container.attrs["State"]
     if state.get("OOMKilled"):

@@ -8,17 +8,18 @@ import contextlib
 import itertools
 import secrets
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from docker.errors import DockerException, NotFound
+from docker.errors import NotFound
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision import engine
 from runner.provision.container import DockerService
-from runner.provision.engine import GONE, engine_words
+from runner.provision.engine import ENGINE_ERRORS, engine_words
 from runner.provision.native import NativeProvider
 from runner.provision.pod import Eyes, Pod
 from runner.provision.roles import ANYTHING, Roles
@@ -106,11 +107,13 @@ class DockerProvider:
         return str(output)
 
     def _code_of(self, container: Any, limit: float, what: str) -> int:
+        patience = round(limit + waiting.CONTAINER_COMMAND)
+        deadline = time.monotonic() + patience
         try:
-            return int(
-                self._client.api.wait(container.id, timeout=round(limit + waiting.CONTAINER_COMMAND))["StatusCode"]
-            )
-        except GONE as error:
+            return int(self._client.api.wait(container.id, timeout=patience)["StatusCode"])
+        except ENGINE_ERRORS as error:
+            if time.monotonic() < deadline:
+                raise
             raise StackError(f"{what} did not end within {limit:.0f} s") from error
 
     # --- services ---
@@ -260,7 +263,7 @@ class DockerProvider:
 
     def _clear(self) -> None:
         """What an engine that is gone cannot remove stays in the journal, for the next command."""
-        with contextlib.suppress(DockerException, *GONE):
+        with contextlib.suppress(*ENGINE_ERRORS):
             engine.remove_all(self._client, self.run_name)
             self.journal.note("engine-cleared", run=self.run_name)
         self._client.close()

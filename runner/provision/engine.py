@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 
 import docker
 import requests
+import urllib3
 from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
@@ -23,8 +24,8 @@ LABEL = "connbench.run"
 USUAL = "unix:///var/run/docker.sock"
 # Seconds for one answer of the engine; building and pulling report as they go.
 REPLY = 60
-#: What an engine that is gone looks like.
-GONE = (requests.ConnectionError, requests.Timeout)
+#: How an engine refuses, or shows that it is gone, in the middle of an answer too.
+ENGINE_ERRORS = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 
 
 def connect() -> docker.DockerClient:
@@ -36,7 +37,7 @@ def connect() -> docker.DockerClient:
                 knocking.connect(urlparse(address()).path)
         client = docker.from_env(timeout=REPLY)
         client.ping()
-    except (DockerException, *GONE, OSError) as error:
+    except (*ENGINE_ERRORS, OSError) as error:
         raise EnvironmentUnfit(
             f"no Docker engine answers ({address()}: {error}): start Docker, set DOCKER_HOST, or use --provider native"
         ) from error
@@ -83,7 +84,7 @@ def engine_words(what: str) -> Iterator[None]:
         yield
     except APIError as error:
         raise StackError(f"{what}: the Docker engine refused: {error.explanation or error}") from error
-    except (DockerException, *GONE) as error:
+    except ENGINE_ERRORS as error:
         raise StackError(f"{what}: the Docker engine does not answer any more ({error})") from error
 
 
@@ -100,15 +101,13 @@ def image_of(kit: Kit) -> str:
 def find_image(client: docker.DockerClient, kit: Kit, say: Callable[[str], object] = lambda _: None) -> Any:
     """The kit's image, pulled where it is missing; EnvironmentUnfit where it is not to be had."""
     name = image_of(kit)
-    try:
+    with engine_words(f"looking for the image {name}"), contextlib.suppress(ImageNotFound):
         return client.images.get(name)
-    except ImageNotFound:
-        pass
     say(f"pulling {name}")
     try:
         client.images.pull(name)
         return client.images.get(name)
-    except (APIError, *GONE) as error:
+    except ENGINE_ERRORS as error:
         reason = error.explanation if isinstance(error, APIError) else error
         raise EnvironmentUnfit(
             f"the image {name} is not on this engine and cannot be pulled ({reason}): docker pull {name}, "
@@ -154,7 +153,7 @@ def build(
                 say(text)
             if "error" in step:
                 raise EnvironmentUnfit(f"the image {tag} could not be built:\n" + "\n".join(last))
-    except (DockerException, *GONE) as error:
+    except ENGINE_ERRORS as error:
         raise EnvironmentUnfit(f"the image {tag} could not be built: {error}") from error
 
 
