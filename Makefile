@@ -71,12 +71,16 @@ test: setup-dev ## run every test, those that start real servers included
 test-fast: setup-dev ## run the tests that start no server
 	@$(BIN)/pytest $(two_at_once) -m 'not server' $(ARGS)
 
+.PHONY: test-docker
+test-docker: setup-dev ## run the tests of whole runs in Docker, which build every image first
+	@CONNBENCH_DOCKER_TESTS=1 $(BIN)/pytest tests/test_docker*.py tests/test_compose.py tests/provision/test_docker.py $(ARGS)
+
 .PHONY: lint
 lint: setup-dev ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@! command -v shellcheck >/dev/null || shellcheck -x scripts/{lib.sh,lock,package-index,setup,system-packages,uv} .ci/run
+	@! command -v shellcheck >/dev/null || shellcheck -x scripts/{lib.sh,lock,package-index,setup,system-packages,uv} .ci/run tests/docker/engine
 
 .PHONY: format
 format: setup-dev ## format the code and mend what can be mended by itself
@@ -129,7 +133,7 @@ lock-check: ## say whether requirements/ is what pyproject.toml asks for
 ## MATRIX=FILE       bench, advise: another matrix than matrix.yaml
 ## BLOCKS=N          bench: how often each cell is measured
 ## ONLY=GLOB         bench: only the cells whose id matches; claims: the claim's number
-## PROVIDER=NAME     bench: where it runs (auto, native)
+## PROVIDER=NAME     bench, setup: where it runs (auto, native, docker)
 ## RUN=FOLDER        report, picture: which run (results/latest)
 ## KILLS=N           kills: how often (50)
 ## HOURS=N           soak: how long at least, beside its 500 attempts

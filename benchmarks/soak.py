@@ -17,14 +17,14 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from runner.bench import Options, build_environments, require_programs, run_record, this_machine
+from runner.bench import Options, run_record, this_machine
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.plan import make_plan
 from runner.progress import reporter
-from runner.provision.native import NativeProvider
 from runner.results.store import RunFolder
 from runner.run import Run
+from runner.site import NativeSite
 from runner.stacks.app import load_app
 from runner.turn import own_turn
 
@@ -65,14 +65,15 @@ def measure(
     expansion = expand(matrix)
     wanted = rounds or -(-ATTEMPTS // len(expansion.cells))
     plan = make_plan(expansion, matrix, seed=1, blocks=wanted + int(hours * 3600 / _SHORTEST_BLOCK))
-    require_programs(plan)
+    site = NativeSite()
+    site.require(plan)
     messages = Console(stderr=True)
-    environments = build_environments(plan.cells, messages)
+    environments = site.environments(plan.cells.values(), messages)
     readings: list[Reading] = []
     with tempfile.TemporaryDirectory(prefix="connbench-benchmark-") as out, own_turn(wait=True, say=messages.print):
         options = Options(matrix=MATRIX, out=Path(out), command="python -m benchmarks soak")
         folder = RunFolder.create(
-            Path(out), run_record(options, matrix, expansion, plan, this_machine(plan, environments))
+            Path(out), run_record(options, matrix, expansion, plan, this_machine(plan, environments, site))
         )
         begun = time.monotonic()
 
@@ -85,7 +86,7 @@ def measure(
 
         apps = dict.fromkeys(plan.cells, load_app(matrix.app))
         with reporter(messages, plan.planned_seconds) as progress:
-            end = Run(plan, apps, environments, folder, progress, NativeProvider).execute(enough)
+            end = Run(plan, apps, environments, folder, progress, site.provider).execute(enough)
         failed = sum(record.verdict.status != "ok" for _, record in folder.attempts())
     return {**judged(readings), "status": end.status, "failed_attempts": failed}
 

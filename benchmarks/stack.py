@@ -16,6 +16,7 @@ from runner.preparation import prepare_database
 from runner.provision.native import NativeProvider
 from runner.results.store import RunFolder
 from runner.sampling.host import HostSampler
+from runner.site import NativeSite
 from runner.stacks.app import ROOT, App, load_app
 from runner.stacks.environment import build_environment
 
@@ -44,7 +45,9 @@ def warm_stacks(
     environments = {environment.recipe: environment}
     with ExitStack() as closing:
         out = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="connbench-benchmark-")))
-        folder = RunFolder.create(out, run_record(options, matrix, expansion, plan, this_machine(plan, environments)))
+        folder = RunFolder.create(
+            out, run_record(options, matrix, expansion, plan, this_machine(plan, environments, NativeSite()))
+        )
         provider = NativeProvider()
         closing.callback(provider.close)
         rate = plan.sampling.database

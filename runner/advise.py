@@ -18,7 +18,7 @@ from runner.analysis.advice_model import Advice, Question
 from runner.analysis.race import left_in
 from runner.analysis.summary import write_summary
 from runner.apps import for_app
-from runner.bench import PROVIDERS, Options, build_environments, require_programs, run_record, this_machine
+from runner.bench import Options, run_record, this_machine
 from runner.contest import Search, make_search
 from runner.errors import UsageError
 from runner.matrix.limits import AdviseSpec
@@ -33,6 +33,7 @@ from runner.report.wording import duration
 from runner.results.schema import RunEnd
 from runner.results.store import RunFolder, read_json, write_json
 from runner.run import Run
+from runner.site import choose_site
 from runner.stacks.app import load_app
 from runner.turn import own_turn
 
@@ -69,7 +70,7 @@ def run_advise(options: AdviseOptions, results: Console, messages: Console) -> i
     say = partial(messages.print, highlight=False, markup=False, soft_wrap=True)
     if not search.cells:
         raise UsageError("every cell of the matrix is ruled out by its predicted connections: raise the limits")
-    plan = for_app(plan_of_rounds(search.cells, matrix.sampling, seed, MOST_BLOCKS), app)
+    plan = for_app(plan_of_rounds(search.cells, matrix, seed, MOST_BLOCKS), app)
     coarse = DATABASE_SETUP + COARSE * _block_seconds(plan, plan.cells)
     foretell(search.question, len(plan.cells), coarse, limits.within, say)
     if coarse > limits.within:
@@ -77,11 +78,13 @@ def run_advise(options: AdviseOptions, results: Console, messages: Console) -> i
             f"a coarse pass alone takes about {duration(coarse)}, and there are {duration(limits.within)}: "
             "raise --within, take values out of the matrix, or shorten its load"
         )
-    require_programs(plan)
-    environments = build_environments(plan.cells, messages)
+    site = choose_site(options.run.provider, plan.cells.values())
+    site.require(plan)
+    environments = site.environments(plan.cells.values(), messages)
     with own_turn(wait=options.run.wait, say=say):
         folder = RunFolder.create(
-            options.run.out, run_record(options.run, matrix, search.expansion, plan, this_machine(plan, environments))
+            options.run.out,
+            run_record(options.run, matrix, search.expansion, plan, this_machine(plan, environments, site)),
         )
         folder.write_plan(plan.rows())
         write_json(folder.path / QUESTION, search.question)
@@ -89,7 +92,7 @@ def run_advise(options: AdviseOptions, results: Console, messages: Console) -> i
         with reporter(messages, plan.planned_seconds * LIKELY_BLOCKS / plan.blocks) as progress:
             pace = _Pace(plan, folder, search.question, progress)
             apps = dict.fromkeys(plan.cells, app)
-            run = Run(plan, apps, environments, folder, progress, PROVIDERS[options.run.provider])
+            run = Run(plan, apps, environments, folder, progress, site.provider)
             end = run.execute(pace.enough, pace.choose)
     return _conclude(folder, end, search, options, results)
 

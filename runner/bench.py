@@ -13,34 +13,28 @@ from typing import Any
 
 from rich.console import Console
 
-from runner import doctor
 from runner.analysis.adaptive import is_tight
 from runner.analysis.summary import Summary, write_summary
 from runner.apps import for_app
 from runner.errors import EnvironmentUnfit, UsageError
-from runner.host import describe_host, describe_versions
-from runner.matrix.cells import Cell, own_engines
+from runner.host import describe_host
+from runner.matrix.cells import Cell
 from runner.matrix.expansion import MOST_CELLS, Expansion, expand
 from runner.matrix.prediction import predict
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
 from runner.plan import Plan, Shard, cell_params, make_plan
 from runner.progress import reporter
-from runner.provision.native import NativeProvider
 from runner.report.html import write_report
 from runner.report.tables import print_tables
 from runner.results.schema import CellRecord, HostRecord, RunEnd, RunRecord, SkippedRecord
 from runner.results.store import RunFolder, now_utc
 from runner.run import Run
+from runner.site import AUTO, NativeSite, Site, choose_site
 from runner.stacks.app import load_app
-from runner.stacks.databases.hosted_place import refuse_unfit
-from runner.stacks.databases.postgres import PostgresSpec
-from runner.stacks.environment import AppEnvironment, build_environment
+from runner.stacks.environment import AppEnvironment
 from runner.stacks.versions import Recipe
 from runner.turn import own_turn
-
-# What `auto` takes is the only one there is.
-PROVIDERS = {"auto": NativeProvider, "native": NativeProvider}
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ class Options:
     blocks: int | None = None
     only: str | None = None
     shard: Shard | None = None
-    provider: str = "auto"
+    provider: str = AUTO
     quick: bool = False
     seed: int | None = None
     #: Wait for the end of another run on this machine, rather than refuse.
@@ -70,11 +64,12 @@ class Machine:
 
     host: HostRecord
     versions: Mapping[str, str]
+    provider: str = NativeSite.kind
 
 
-def this_machine(plan: Plan, environments: Mapping[Recipe, AppEnvironment]) -> Machine:
+def this_machine(plan: Plan, environments: Mapping[Recipe, AppEnvironment], site: Site) -> Machine:
     """The machine that this process runs on, with all that the plan uses."""
-    return Machine(describe_host(), describe_versions(environments, own_engines(plan.cells.values())))
+    return Machine(describe_host(), site.versions(environments, plan.cells.values()), site.kind)
 
 
 def bench(options: Options, results: Console, messages: Console) -> int:
@@ -94,20 +89,19 @@ def measure(options: Options, messages: Console) -> tuple[RunFolder, RunEnd]:
     expansion = expand(matrix, options.most_cells)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     plan = make_plan(expansion, matrix, seed, options.only, options.quick, options.blocks, options.shard)
-    require_programs(plan)
+    site = choose_site(options.provider, plan.cells.values())
+    site.require(plan)
     app = load_app(matrix.app)
     plan = for_app(plan, app)
     apps = dict.fromkeys(plan.cells, app)
-    environments = build_environments(plan.cells, messages)
+    environments = site.environments(plan.cells.values(), messages)
     with own_turn(wait=options.wait, say=partial(messages.print, highlight=False, soft_wrap=True)):
-        record = run_record(options, matrix, expansion, plan, this_machine(plan, environments))
+        record = run_record(options, matrix, expansion, plan, this_machine(plan, environments, site))
         folder = RunFolder.create(options.out, record)
         folder.write_plan(plan.rows())
         messages.print(f"{len(plan.cells)} cells, results in {folder.path}", highlight=False, soft_wrap=True)
         with reporter(messages, plan.planned_seconds) as progress:
-            end = Run(plan, apps, environments, folder, progress, PROVIDERS[options.provider]).execute(
-                stop_rule(plan, folder)
-            )
+            end = Run(plan, apps, environments, folder, progress, site.provider).execute(stop_rule(plan, folder))
     return folder, end
 
 
@@ -117,21 +111,6 @@ def spreading() -> ModuleType:
         return importlib.import_module("runner.spread.running")
     except ModuleNotFoundError as error:
         raise EnvironmentUnfit(f"--scheduler needs Dask ({error.name} is missing): make scheduler") from error
-
-
-def require_programs(plan: Plan) -> None:
-    """EnvironmentUnfit, with the remedy, where something is missing that the plan's cells need.
-
-    A server that is there already is looked at, and left as it is.
-    """
-    cells = plan.cells.values()
-    poolers = {cell.pooler.kind for cell in cells if cell.pooler is not None}
-    servers = {cell.server.kind for cell in cells if cell.serves}
-    doctor.require_programs(own_engines(cells), poolers, servers)
-    hosted = {cell.database_name: cell.database for cell in cells}
-    for spec in hosted.values():
-        if isinstance(spec, PostgresSpec) and spec.hosted:
-            refuse_unfit(spec)
 
 
 def stop_rule(plan: Plan, folder: RunFolder) -> Callable[[int], bool]:
@@ -161,13 +140,6 @@ def has_failed(summary: Summary) -> bool:
     return cells or any(not expectation.holds for expectation in summary.expectations)
 
 
-def build_environments(cells: Mapping[str, Cell], messages: Console) -> dict[Recipe, AppEnvironment]:
-    """The app environments that the cells need; built where they are missing."""
-    recipes = sorted({cell.environment for cell in cells.values()}, key=lambda recipe: recipe.name)
-    with messages.status("building the app's environment (once; uWSGI takes half a minute to compile)"):
-        return {recipe: build_environment(recipe) for recipe in recipes}
-
-
 def run_record(
     options: Options,
     matrix: MatrixFile,
@@ -192,7 +164,7 @@ def run_record(
         matrix_hash=matrix_hash(resolved),
         cells=[_cell_record(cell) for cell in plan.cells.values()],
         skipped=[SkippedRecord(id=cell.id, axes=cell.axes, reason=cell.reason) for cell in expansion.skipped],
-        provider=PROVIDERS[options.provider].kind,
+        provider=machine.provider,
         host=machine.host,
         versions=machine.versions,
     )

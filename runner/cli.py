@@ -77,6 +77,7 @@ HistoryOption = Annotated[Path, typer.Option("--history", help="The history's fo
 class Provider(StrEnum):
     auto = "auto"
     native = "native"
+    docker = "docker"
 
 
 ProviderOption = Annotated[Provider, typer.Option(help="Where it runs.")]

@@ -19,8 +19,6 @@ from runner.matrix.variants import Variant, cell_of, parse_variant
 from runner.report.paste import paste_of
 from runner.stacks.app import AppDescription
 
-#: `max_connections` as the products have it by themselves, where neither limits nor matrix say otherwise.
-OWN_LIMITS = {"postgres": 100, "mysql": 151}
 #: As good as any number of clients on one host, and of connections that a database lets in.
 ANY_CLIENTS, ANY_CONNECTIONS = 10_000, 1_000_000
 #: Nothing is asked about connections that idle.
@@ -139,4 +137,4 @@ def _max_connections(cell: Cell, limits: AdviseSpec) -> int:
         return limits.max_connections
     if "max_connections" in cell.database.model_fields_set:
         return cell.database.max_connections
-    return OWN_LIMITS[cell.database.engine]
+    return cell.database.own_max_connections

@@ -22,6 +22,8 @@ from runner.stacks.servers import SERVERS
 
 # Each stack takes some ten processes, each of these a few dozen files; a group has up to twenty stacks.
 OPEN_FILES = 4096
+#: Installs servers although an engine may answer.
+SET_UP = "make setup PROVIDER=native"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,10 @@ def require_programs(engines: Iterable[str], poolers: Iterable[str] = (), server
 
 def examine(results: Console) -> int:
     """Prints every finding; returns 0, or 3 where something needed is missing."""
-    findings = [*_databases(), *_poolers(), *_servers(), _system_packages(), _files(), _docker()]
+    engine = _docker()
+    # Where a Docker engine answers, servers come in its containers.
+    natively = bool(engine.remedy)
+    findings = [*_databases(natively), *_poolers(), *_servers(), _system_packages(natively), _files(), engine]
     for finding in findings:
         mark = "[green]✓[/]" if not finding.remedy else "[red]✗[/]" if finding.needed else "[yellow]–[/]"
         results.print(f"{mark} {finding.what}: {escape(finding.found)}", highlight=False, soft_wrap=True)
@@ -58,13 +63,13 @@ def examine(results: Console) -> int:
     return EnvironmentUnfit.exit_code if any(finding.remedy and finding.needed for finding in findings) else 0
 
 
-def _databases() -> list[Finding]:
+def _databases(needed: bool) -> list[Finding]:
     findings = []
     for engine, database in DATABASES.items():
         try:
             findings.append(Finding(f"{engine} server", database.installed()))
         except EnvironmentUnfit as error:
-            findings.append(Finding(f"{engine} server", str(error), "make setup"))
+            findings.append(Finding(f"{engine} server", str(error), SET_UP, needed))
     return findings
 
 
@@ -75,7 +80,7 @@ def _poolers() -> list[Finding]:
         try:
             findings.append(Finding(f"{kind} pooler", pooler.installed()))
         except EnvironmentUnfit as error:
-            findings.append(Finding(f"{kind} pooler", str(error), "make setup", needed=False))
+            findings.append(Finding(f"{kind} pooler", str(error), SET_UP, needed=False))
     found = find_proxysql()
     if found is None:
         remedy = "nothing: Debian has no package of it, and connbench does not drive it yet"
@@ -94,18 +99,18 @@ def _servers() -> list[Finding]:
             if found := server.installed():
                 findings.append(Finding(what, found))
         except EnvironmentUnfit as error:
-            findings.append(Finding(what, str(error), "make setup", needed=False))
+            findings.append(Finding(what, str(error), SET_UP, needed=False))
     return findings
 
 
-def _system_packages() -> Finding:
+def _system_packages(needed: bool) -> Finding:
     """mysqlclient and uWSGI come as source."""
     check = subprocess.run(
         [ROOT / "scripts" / "system-packages", "--check"], capture_output=True, text=True, check=False
     )
     if check.returncode == 0:
         return Finding("system packages", f"complete ({system_name()})")
-    return Finding("system packages", check.stderr.strip() or check.stdout.strip(), "scripts/system-packages")
+    return Finding("system packages", check.stderr.strip() or check.stdout.strip(), "scripts/system-packages", needed)
 
 
 def _files() -> Finding:
@@ -124,7 +129,7 @@ def _docker() -> Finding:
         return Finding(
             "Docker",
             f"{client_found}; everything runs natively",
-            "nothing: native is all that connbench can use yet",
+            "start Docker, or set DOCKER_HOST (docs/docker.md)",
             needed=False,
         )
     return Finding("Docker", f"engine {version}")

@@ -16,7 +16,7 @@ from rich.console import Console
 from runner.analysis.gate import BASE, CANDIDATE, LAST_LOOK, MOST_CONFIRMING, GateResult, judge_gate
 from runner.analysis.summary import write_summary
 from runner.apps import AppSource, find_app, take_app, with_app
-from runner.bench import PROVIDERS, Options, build_environments, require_programs, run_record, this_machine
+from runner.bench import Options, run_record, this_machine
 from runner.errors import UsageError
 from runner.matrix.cells import Cell
 from runner.matrix.expansion import Expansion
@@ -30,6 +30,7 @@ from runner.report.html import write_report
 from runner.results.schema import RunEnd
 from runner.results.store import RunFolder, write_json
 from runner.run import Run
+from runner.site import Site, choose_site
 from runner.stacks.app import App
 from runner.stacks.interpreters import under_fitting_python
 from runner.stacks.versions import PYTHON
@@ -102,18 +103,19 @@ def measure_gate(options: GateOptions, messages: Console) -> Measured:
     with ExitStack() as stack:
         apps = _take_apps(sides, stack)
         sides = {name: replace(side, cell=with_app(side.cell, apps[name])) for name, side in sides.items()}
-        sides = under_one_python(sides, messages)
+        site = choose_site(options.run.provider, [side.cell for side in sides.values()])
+        sides = under_one_python(sides, site, messages)
         plan = _plan(sides, matrix, options.run.seed)
-        require_programs(plan)
-        environments = build_environments(plan.cells, messages)
+        site.require(plan)
+        environments = site.environments(plan.cells.values(), messages)
         stack.enter_context(own_turn(wait=options.run.wait, say=say))
         expansion = Expansion(tuple(plan.cells.values()), ())
-        record = run_record(options.run, matrix, expansion, plan, this_machine(plan, environments))
+        record = run_record(options.run, matrix, expansion, plan, this_machine(plan, environments, site))
         folder = RunFolder.create(options.run.out, record)
         folder.write_plan(plan.rows())
         say(f"base against candidate, at most {plan.blocks} blocks, results in {folder.path}")
         with reporter(messages, plan.planned_seconds * LIKELY_BLOCKS / plan.blocks) as progress:
-            run = Run(plan, apps, environments, folder, progress, PROVIDERS[options.run.provider])
+            run = Run(plan, apps, environments, folder, progress, site.provider)
             end = run.execute(_until_decided(folder, options.limit, progress))
     return _conclude(folder, end, options)
 
@@ -148,7 +150,7 @@ def _side(matrix: MatrixFile, options: GateOptions, name: str) -> Side:
     return Side(replace(cell, axes=axes, reference=BASE if name == CANDIDATE else None), source)
 
 
-def under_one_python(sides: dict[str, Side], messages: Console) -> dict[str, Side]:
+def under_one_python(sides: dict[str, Side], site: Site, messages: Console) -> dict[str, Side]:
     """Both sides under the one Python for which the packages of either exist: two would be compared with each other."""
     cells = [side.cell for side in sides.values()]
     if any(PYTHON in cell.versions or cell.server.system_python for cell in cells):
@@ -156,7 +158,7 @@ def under_one_python(sides: dict[str, Side], messages: Console) -> dict[str, Sid
 
     def build(python: str) -> dict[str, Side]:
         found = {name: side.under(python) for name, side in sides.items()} if python else sides
-        build_environments({name: side.cell for name, side in found.items()}, messages)
+        site.environments([side.cell for side in found.values()], messages)
         return found
 
     python, found = under_fitting_python(build)
@@ -170,7 +172,7 @@ def _plan(sides: Mapping[str, Side], matrix: MatrixFile, seed: int | None) -> Pl
     # Another app or Django may migrate to other tables.
     apart = base.source != candidate.source or base.cell.environment != candidate.cell.environment
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-    return plan_of_two(base.cell, candidate.cell, matrix.sampling, seed, MOST_BLOCKS, apart=apart)
+    return plan_of_two(base.cell, candidate.cell, matrix, seed, MOST_BLOCKS, apart=apart)
 
 
 def _take_apps(sides: Mapping[str, Side], stack: ExitStack) -> dict[str, App]:

@@ -12,11 +12,12 @@ import psutil
 
 from runner.results.schema import HostRecord
 from runner.stacks.databases import DATABASES
+from runner.stacks.databases.mysql_driver import PACKAGE as MYSQL_DRIVER
 from runner.stacks.environment import AppEnvironment
 from runner.stacks.versions import Recipe
 
 # The runner's own packages that bear on figures.
-OWN_PACKAGES = ("connbench", "locust", "gevent", "geventhttpclient", "psycopg", "mysqlclient", "pandas", "numpy")
+OWN_PACKAGES = ("connbench", "locust", "gevent", "geventhttpclient", "psycopg", MYSQL_DRIVER, "pandas", "numpy")
 
 
 # What tells this host from its twin where both have one machine id: cloned images, containers.
@@ -45,16 +46,20 @@ def own_fingerprint() -> str:
     return describe_host().fingerprint
 
 
-def describe_versions(environments: Mapping[Recipe, AppEnvironment], engines: Iterable[str] = ()) -> dict[str, str]:
-    """Package to version: the runner's own, each app environment's as `<environment>/<package>`, the servers'."""
+def describe_versions(environments: Mapping[Recipe, AppEnvironment]) -> dict[str, str]:
+    """Package to version: the runner's own, each app environment's as `<environment>/<package>`."""
     own = {name: version(name) for name in OWN_PACKAGES}
     theirs = {
         f"{environment.name}/{package}": found
         for environment in environments.values()
         for package, found in environment.versions().items()
     }
-    servers = {f"server/{engine}": DATABASES[engine].installed() for engine in sorted(engines)}
-    return {"python": platform.python_version(), **own, **dict(sorted(theirs.items())), **servers}
+    return {"python": platform.python_version(), **own, **dict(sorted(theirs.items()))}
+
+
+def installed_servers(engines: Iterable[str]) -> dict[str, str]:
+    """This machine's database servers, as `server/<engine>`."""
+    return {f"server/{engine}": DATABASES[engine].installed() for engine in sorted(engines)}
 
 
 def _cpu_model() -> str:

@@ -15,6 +15,7 @@ from runner.matrix.expansion import Expansion
 from runner.matrix.phases import SERVER_FAULTS, faults
 from runner.matrix.prediction import predict, usable_connections
 from runner.matrix.spec import BlockRange, MatrixFile, SamplingSpec
+from runner.provision.roles import ANYTHING, Roles
 
 # --quick shows that every cell works and roughly what it does, in three minutes for some thirty cells on
 # two cores. Windows of half a second are too short to rank cells that are near each other; two of them show
@@ -105,6 +106,7 @@ class Plan:
     sampling: SamplingSpec
     groups: tuple[PlannedGroup, ...]
     adaptive: BlockRange | None = None
+    roles: Roles = ANYTHING
 
     @property
     def at_least(self) -> "Plan":
@@ -166,7 +168,7 @@ def make_plan(
     planned = tuple(group for number in numbers for group in _block(number, groups, seed) if group.name in names)
     kept = {cell.id for group in own for cell in group.cells}
     cells = {name: cell for name, cell in cells.items() if name in kept}
-    return Plan(seed, quick, count, cells, matrix.sampling, planned, adaptive)
+    return Plan(seed, quick, count, cells, matrix.sampling, planned, adaptive, matrix.roles)
 
 
 def _most(blocks: int | BlockRange) -> int:
@@ -344,7 +346,7 @@ def _planned(block: int, group: _Group, seed: int) -> PlannedGroup:
     return PlannedGroup(block, group.name, group.database_key, own_seed, tuple(attempts))
 
 
-def plan_of_two(base: Cell, candidate: Cell, sampling: SamplingSpec, seed: int, blocks: int, *, apart: bool) -> Plan:
+def plan_of_two(base: Cell, candidate: Cell, matrix: MatrixFile, seed: int, blocks: int, *, apart: bool) -> Plan:
     """Two cells held against each other: one group a block, their windows in turns as in ABBA.
 
     `apart`: each has a database server of its own, as where what is in the database may differ. The one that begins
@@ -358,15 +360,16 @@ def plan_of_two(base: Cell, candidate: Cell, sampling: SamplingSpec, seed: int, 
         attempts = tuple(PlannedAttempt(block, "gate", cell.id, 1, place) for place, cell in enumerate(order, start=1))
         own_seed = derive_seed(seed, block)
         groups.append(PlannedGroup(block, "gate", base.database_name, own_seed, attempts, "ABBA", own))
-    return Plan(seed, False, blocks, {base.id: base, candidate.id: candidate}, sampling, tuple(groups))
+    cells = {base.id: base, candidate.id: candidate}
+    return Plan(seed, False, blocks, cells, matrix.sampling, tuple(groups), roles=matrix.roles)
 
 
-def plan_of_rounds(cells: Sequence[Cell], sampling: SamplingSpec, seed: int, blocks: int) -> Plan:
+def plan_of_rounds(cells: Sequence[Cell], matrix: MatrixFile, seed: int, blocks: int) -> Plan:
     """Cells that may be left out of later blocks (`regrouped`): at most `blocks` of all of them."""
     by_id = {cell.id: cell for cell in cells}
     keys = {cell.id: group.database_key for group in _groups(cells) for cell in group.cells}
     groups = [group for block in range(1, blocks + 1) for group in _drawn(block, cells, keys, seed)]
-    return Plan(seed, False, blocks, by_id, sampling, tuple(groups))
+    return Plan(seed, False, blocks, by_id, matrix.sampling, tuple(groups), roles=matrix.roles)
 
 
 def regrouped(plan: Plan, block: int, chosen: Collection[str]) -> tuple[PlannedGroup, ...]:

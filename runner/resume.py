@@ -15,10 +15,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from runner.apps import for_app
-from runner.bench import PROVIDERS, build_environments, conclude, matrix_hash, require_programs, spreading, stop_rule
+from runner.bench import conclude, matrix_hash, spreading, stop_rule
 from runner.errors import ConnbenchError, UsageError
-from runner.host import describe_host, describe_versions
-from runner.matrix.cells import own_engines
+from runner.host import describe_host
 from runner.matrix.expansion import MOST_CELLS, expand
 from runner.matrix.reading import read_matrix
 from runner.matrix.spec import MatrixFile
@@ -28,6 +27,7 @@ from runner.results import repair
 from runner.results.schema import RunEnd, RunRecord
 from runner.results.store import RunFolder, now_utc, open_run, write_json
 from runner.run import Run
+from runner.site import SITES, Site, choose_site
 from runner.stacks.app import load_app
 from runner.turn import own_turn
 
@@ -58,10 +58,10 @@ def finish(
         record = folder.run()
         app = load_app(str(record.matrix["app"]))
         plan = for_app(plan_of(folder, record, most_cells), app)
-        require_programs(plan)
-        environments = build_environments(plan.cells, messages)
-        engines = own_engines(plan.cells.values())
-        _refuse_or_record(folder, record, changes(record, describe_versions(environments, engines)), force)
+        site = _site(record, plan)
+        site.require(plan)
+        environments = site.environments(plan.cells.values(), messages)
+        _refuse_or_record(folder, record, changes(record, site.versions(environments, plan.cells.values())), force)
         for line in repair.mend(folder, plan.groups):
             folder.event("mended", what=line)
             say(line)
@@ -79,7 +79,7 @@ def finish(
         apps = dict.fromkeys(plan.cells, app)
         before = folder.end()
         with reporter(messages, rest.planned_seconds * len(groups) / len(plan.groups)) as progress:
-            end = Run(rest, apps, environments, folder, progress, _provider(record)).execute(enough)
+            end = Run(rest, apps, environments, folder, progress, site.provider).execute(enough)
         end = _together(before, end)
         write_json(folder.path / "end.json", end)
     return conclude(folder, end, results)
@@ -203,11 +203,11 @@ def _completed(folder: RunFolder) -> RunEnd:
     return end
 
 
-def _provider(record: RunRecord) -> Any:
-    if record.provider not in PROVIDERS:
-        known = ", ".join(PROVIDERS)
+def _site(record: RunRecord, plan: Plan) -> Site:
+    if record.provider not in SITES:
+        known = ", ".join(SITES)
         raise UsageError(f"run.json: the run was made under {record.provider!r}; this connbench knows {known}")
-    return PROVIDERS[record.provider]
+    return choose_site(record.provider, plan.cells.values())
 
 
 def _together(before: RunEnd | None, now: RunEnd) -> RunEnd:

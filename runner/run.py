@@ -20,6 +20,7 @@ from runner.matrix.cells import Cell
 from runner.plan import Plan, PlannedGroup
 from runner.preparation import Prepared, prepare_database, with_sampler
 from runner.progress import Reporter, TimeBook
+from runner.provision.roles import Roles
 from runner.provision.service import Provider
 from runner.results.schema import AttemptRecord, DatabaseRecord, DistanceRecord, RunEnd, Verdict
 from runner.results.store import RunFolder, now_utc, write_json, writing
@@ -40,7 +41,7 @@ class Run:
         environments: Mapping[Recipe, AppEnvironment],
         folder: RunFolder,
         reporter: Reporter,
-        make_provider: Callable[[], Provider],
+        make_provider: Callable[[Roles], Provider],
     ) -> None:
         """`apps` by cell."""
         self._plan = plan
@@ -105,7 +106,7 @@ class Run:
         choose: Callable[[int, Sequence[PlannedGroup]], Sequence[PlannedGroup]],
     ) -> None:
         with ExitStack() as stack:
-            provider = self._make_provider()
+            provider = self._make_provider(self._plan.roles)
             stack.callback(provider.close)
             provider.journal.note("results", path=str(self._folder.path))
             host_sampler = HostSampler(self._plan.sampling.host)

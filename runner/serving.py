@@ -64,9 +64,11 @@ class AppSide:
             raise Interrupted("the run is being stopped")
 
     def refuse_if_ended(self) -> None:
-        """StackError where the server has ended by itself."""
+        """StackError where the server has ended by itself, or has lost a process to its bound on memory."""
         if not self.server.alive():
             raise StackError(f"the app server ended under load; its log ends:\n{self.server.log_tail()}")
+        if self.server.starved():
+            raise StackError(f"the app server had too little memory; its log ends:\n{self.server.log_tail()}")
 
     def management_command(self, arguments: Sequence[str], account: Account) -> Command:
         """`manage.py` with the settings, the account and the environment of the app server."""
@@ -112,7 +114,7 @@ class AppSide:
     def _complete(self, command: Command) -> Command:
         """With what it takes to run it: the environment's programs, and the code."""
         kit = self._stage.environments[self._evidence.cell.environment].kit
-        return replace(command, kit=kit, reads=code_of(self._stage.app))
+        return replace(command, kit=kit, reads=code_of(self._stage.app), role="app")
 
     def _note(self, command: Command, overlay: Overlay) -> None:
         self._evidence.shown_databases = overlay.shown

@@ -1,5 +1,6 @@
 """Runs into which a fault is put at a named moment: real servers, and limits short enough to wait for."""
 
+import io
 import shutil
 import struct
 import subprocess
@@ -12,22 +13,25 @@ from typing import Any
 
 import psutil
 import pytest
+from rich.console import Console
 
 from runner import group, preparation, waiting
 from runner.attempt import Attempt
 from runner.group import _bring_up as bring_up
 from runner.matrix.expansion import expand
 from runner.plan import Plan, make_plan
+from runner.provision.docker import DockerProvider
 from runner.provision.native import NativeProvider
+from runner.provision.roles import Roles
 from runner.results.schema import AttemptRecord, RunEnd
 from runner.results.store import RunFolder
 from runner.run import Run
+from runner.site import DockerSite, NativeSite
 from runner.stacks.app import App, load_app
 from runner.stacks.databases import make_database
 from runner.stacks.databases.base import Database, DatabaseSpec
 from runner.stacks.databases.postgres import ADMIN
 from runner.stacks.databases.postgres_monitor import WayIn, connect
-from runner.stacks.environment import build_environment
 from runner.stacks.servers.base import PROBE_QUERY
 from tests.matrix.examples import make_matrix
 
@@ -44,6 +48,7 @@ def application(environ, start_response):
     return shop(environ, start_response)
 """
 FAULTS = {
+    "takes 500 MB": "if number: hoard.append(os.urandom(1024) * 500_000)",
     "raises": "import no_such_module",
     "answers 500": (
         "inner = start_response\n"
@@ -105,10 +110,14 @@ class Injector:
 class Laboratory:
     """Runs a plan in this process and hands back its records by cell and block."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, site: NativeSite | DockerSite | None = None
+    ) -> None:
+        """On this machine, unless `site` is another place."""
         self.folder = folder
+        self.site = site or NativeSite()
         self.injector = Injector()
-        self.providers: list[NativeProvider] = []
+        self.providers: list[NativeProvider | DockerProvider] = []
         self.databases: list[Database] = []
         self.apps: dict[str, App] = {}
         #: Cells that need not be waited for as long as others, in seconds.
@@ -145,8 +154,7 @@ class Laboratory:
             for group in plan.groups
         )
         plan = replace(plan, groups=groups)
-        recipes = {cell.environment for cell in plan.cells.values()}
-        environments = {recipe: build_environment(recipe) for recipe in recipes}
+        environments = self.site.environments(plan.cells.values(), Console(file=io.StringIO()))
         apps = {cell: self.apps.get(cell, load_app("shop")) for cell in plan.cells}
         folder = RunFolder(self.folder)
         try:
@@ -155,8 +163,8 @@ class Laboratory:
             self.injector.join()
         return {(record.cell, record.block): record for _, record in folder.attempts()}, end
 
-    def _provider(self) -> NativeProvider:
-        self.providers.append(NativeProvider())
+    def _provider(self, roles: Roles) -> NativeProvider | DockerProvider:
+        self.providers.append(self.site.provider(roles))
         return self.providers[-1]
 
     def _make_database(self, spec: DatabaseSpec) -> Database:
@@ -178,8 +186,10 @@ class Laboratory:
                 session.execute(statement.encode())
 
     def service(self, name: str) -> psutil.Process:
-        """The first process of the newest service whose name begins so."""
-        found = [one for one in self.providers[-1]._services if one.name.startswith(name)]
+        """The first process of the newest service of this machine whose name begins so."""
+        provider = self.providers[-1]
+        assert isinstance(provider, NativeProvider), "a container's processes are the engine's"
+        found = [one for one in provider._services if one.name.startswith(name)]
         return psutil.Process(found[-1].pid)
 
 

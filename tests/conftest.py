@@ -1,4 +1,4 @@
-"""What every test has: a state folder of its session's own, and a place in an order in which two can run at once."""
+"""What every test has: its session's own state folder, no Docker, and a place in an order in which two run at once."""
 
 import fcntl
 import os
@@ -42,15 +42,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    before = os.environ.get("CONNBENCH_STATE")
     folder = tmp_path_factory.mktemp("state")
     folder.chmod(0o700)
-    os.environ["CONNBENCH_STATE"] = str(folder)
-    yield
-    if before is None:
-        del os.environ["CONNBENCH_STATE"]
-    else:
-        os.environ["CONNBENCH_STATE"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONNBENCH_STATE", str(folder))
+        # Whatever engine the machine has: those tests that want one ask for it.
+        patch.setenv("DOCKER_HOST", f"unix://{folder}/no-engine.sock")
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

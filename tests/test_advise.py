@@ -17,7 +17,6 @@ from runner.bench import Options
 from runner.contest import make_search
 from runner.errors import UsageError
 from runner.matrix.limits import AdviseSpec
-from runner.matrix.spec import SamplingSpec
 from runner.plan import MOST_TOGETHER, Plan, plan_of_rounds, regrouped
 from runner.progress import Lines
 from runner.results.store import open_run
@@ -67,7 +66,7 @@ def cells(count: int, database: dict[str, Any] = POSTGRES, name: str = "pg") -> 
 
 
 def test_groups_are_drawn_anew_so_that_in_time_all_meet() -> None:
-    plan = plan_of_rounds(cells(40), SamplingSpec(), 7, 6)
+    plan = plan_of_rounds(cells(40), make_matrix({"connection": ["forever"]}), 7, 6)
     met: set[tuple[str, str]] = set()
     for block in range(1, 7):
         groups = regrouped(plan, block, set(plan.cells))
@@ -81,7 +80,7 @@ def test_groups_are_drawn_anew_so_that_in_time_all_meet() -> None:
 
 
 def test_who_is_left_of_several_groups_comes_together_on_its_own_database() -> None:
-    plan = plan_of_rounds([*cells(40), *cells(3, MYSQL, "my")], SamplingSpec(), 7, 4)
+    plan = plan_of_rounds([*cells(40), *cells(3, MYSQL, "my")], make_matrix({"connection": ["forever"]}), 7, 4)
     groups = regrouped(plan, 3, {"pg-01", "pg-17", "pg-39", "my-02"})
     assert {(group.database_key, len(group.attempts)) for group in groups} == {("pg", 3), ("my", 1)}
     planned = {group.database_key for group in plan.groups}
@@ -109,7 +108,7 @@ def paced(tmp_path: Path, within: str) -> tuple[_Pace, Question, Plan, Clock]:
     )
     limits = AdviseSpec.model_validate({"within": within})
     found = make_search(matrix, limits, load_app("shop").description, 5)
-    plan = plan_of_rounds(found.cells, matrix.sampling, 7, MOST_BLOCKS)
+    plan = plan_of_rounds(found.cells, matrix, 7, MOST_BLOCKS)
     clock = Clock()
     folder = write_run(tmp_path, [], blocks=0)
     return _Pace(plan, folder, found.question, Lines(Console(quiet=True), 1.0), clock), found.question, plan, clock

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from runner import bench as benching
 from runner import doctor
+from runner import site as sites
 from runner.analysis.summary import write_summary
 from runner.bench import Options, bench, conclude, has_failed
 from runner.errors import EnvironmentUnfit, UsageError
@@ -99,7 +100,7 @@ def _nothing_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     site = tmp_path / "env" / "lib" / "python3" / "site-packages"
     site.mkdir(parents=True)
     monkeypatch.setattr(benching, "Run", FakeRun)
-    monkeypatch.setattr(benching, "build_environment", lambda recipe: AppEnvironment(recipe, tmp_path / "env"))
+    monkeypatch.setattr(sites, "build_environment", lambda recipe: AppEnvironment(recipe, tmp_path / "env"))
     monkeypatch.setattr(doctor, "require_programs", lambda *_: None)
 
 

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from runner import bench as benching
-from runner import cli, doctor
+from runner import cli, doctor, site
 from runner.bench import Options
 from runner.errors import EnvironmentUnfit
 from runner.matrix.reading import read_matrix
@@ -339,7 +338,7 @@ def test_an_interrupt_before_the_run_exits_130(connbench: Connbench, monkeypatch
     def interrupt(recipe: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(benching, "build_environment", interrupt)
+    monkeypatch.setattr(site, "build_environment", interrupt)
     monkeypatch.setattr(doctor, "require_programs", lambda *_: None)
     code, _, err = connbench("run", "-m", SMALL)
     assert code == 130

@@ -73,7 +73,7 @@ def examine() -> tuple[int, str]:
 def test_a_complete_machine(machine: Machine) -> None:
     code, text = examine()
     assert code == 0
-    assert text.count("✓") == 7
+    assert text.count("✓") == 8
     assert "pgbouncer pooler: pgbouncer 1.0" in text
     assert "mod_wsgi server: mod_wsgi 1.0" in text
     assert "– proxysql pooler: not installed; its cells are skipped\n" in text
@@ -86,10 +86,11 @@ def test_a_complete_machine(machine: Machine) -> None:
 
 def test_a_missing_database_server_is_told_with_the_command_that_mends_it(machine: Machine) -> None:
     machine.lacking["mysql"] = "neither mysqld nor mariadbd is on the PATH [looked in /usr/sbin]"
+    machine.docker = False
     code, text = examine()
     assert code == 3
     assert "✗ mysql server: neither mysqld nor mariadbd is on the PATH [looked in /usr/sbin]\n" in text
-    assert "to mend it: make setup" in text
+    assert "to mend it: make setup PROVIDER=native" in text
     assert "✓ postgres server" in text, "the rest is looked at all the same"
 
 
@@ -98,7 +99,7 @@ def test_poolers_are_not_needed(machine: Machine) -> None:
     machine.proxysql = "/usr/bin/proxysql"
     code, text = examine()
     assert code == 0
-    assert "– pgbouncer pooler: PgBouncer is not installed\n    to mend it: make setup" in text
+    assert "– pgbouncer pooler: PgBouncer is not installed\n    to mend it: make setup PROVIDER=native" in text
     assert "✓ proxysql pooler: /usr/bin/proxysql; connbench does not drive it yet" in text
     doctor.require_programs({"postgres"}, set())
     with pytest.raises(EnvironmentUnfit, match="PgBouncer is not installed"):
@@ -109,13 +110,23 @@ def test_an_application_server_of_the_machines_own_is_needed_by_its_cells_alone(
     machine.lacking["mod_wsgi"] = "Apache is not installed"
     code, text = examine()
     assert code == 0
-    assert "– mod_wsgi server: Apache is not installed\n    to mend it: make setup" in text
+    assert "– mod_wsgi server: Apache is not installed\n    to mend it: make setup PROVIDER=native" in text
     doctor.require_programs({"postgres"}, servers={"gunicorn"})
     with pytest.raises(EnvironmentUnfit, match="Apache is not installed"):
         doctor.require_programs({"postgres"}, servers={"gunicorn", "mod_wsgi"})
 
 
+def test_servers_are_not_needed_where_docker_has_them(machine: Machine) -> None:
+    machine.lacking["mysql"] = "not here"
+    machine.packages = subprocess.CompletedProcess([], 3, "", "missing: libmariadb-dev\n")
+    code, text = examine()
+    assert code == 0
+    assert "– mysql server: not here\n    to mend it: make setup PROVIDER=native" in text
+    assert "– system packages: missing: libmariadb-dev" in text
+
+
 def test_missing_packages(machine: Machine) -> None:
+    machine.docker = False
     machine.packages = subprocess.CompletedProcess([], 3, "", "missing: libmariadb-dev\n")
     code, text = examine()
     assert code == 3

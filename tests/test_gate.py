@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,11 @@ from runner.bench import Options
 from runner.errors import UsageError
 from runner.gate import GateOptions, Side, gate, parse_limit, under_one_python
 from runner.matrix.cells import Cell
-from runner.matrix.spec import SamplingSpec
 from runner.plan import plan_of_two
 from runner.results.store import open_run
+from runner.site import NativeSite
 from runner.stacks.interpreters import PythonUnfit
-from tests.matrix.examples import MYSQL, POSTGRES, UWSGI, age, make_cell
+from tests.matrix.examples import MYSQL, POSTGRES, UWSGI, age, make_cell, make_matrix
 from tests.processes import ROOT, Family, connbench
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
 def two(database: dict[str, Any], *, apart: bool) -> Any:
     base = replace(make_cell(POSTGRES, UWSGI, age(60)), id="base", database_name="pg")
     candidate = replace(make_cell(database, UWSGI, age(0)), id="candidate", database_name="pg")
-    return plan_of_two(base, candidate, SamplingSpec(), 7, 3, apart=apart)
+    return plan_of_two(base, candidate, make_matrix({"connection": ["forever"]}), 7, 3, apart=apart)
 
 
 def test_both_are_in_every_block_and_begin_by_turns() -> None:
@@ -100,20 +100,20 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     """The Pythons that environments were asked for with, by gate; Django 6.1 has packages for 3.12 and newer."""
     asked: list[set[str]] = []
 
-    def build(cells: dict[str, Cell], _: Console) -> None:
-        asked.append({cell.versions.get("python", "") for cell in cells.values()})
-        for cell in cells.values():
+    def build(_: NativeSite, cells: Sequence[Cell], __: Console) -> None:
+        asked.append({cell.versions.get("python", "") for cell in cells})
+        for cell in cells:
             if cell.versions.get("django") == "6.1" and "python" not in cell.versions:
                 raise PythonUnfit("does not satisfy Python>=3.12")
 
-    monkeypatch.setattr("runner.gate.build_environments", build)
+    monkeypatch.setattr(NativeSite, "environments", build)
     return asked
 
 
 def test_both_sides_run_under_one_python(built: list[set[str]]) -> None:
     """Django 5.2 under the runner's own against 6.1 under a newer one would compare two Pythons."""
     sides = {"base": side({"django": "5.2"}, UWSGI), "candidate": side({"django": "6.1"}, UWSGI)}
-    found = under_one_python(sides, Console(quiet=True))
+    found = under_one_python(sides, NativeSite(), Console(quiet=True))
     assert len(built) == 2
     (python,) = built[-1]
     assert {one.cell.versions["python"] for one in found.values()} == {python}
@@ -126,7 +126,7 @@ def test_both_sides_run_under_one_python(built: list[set[str]]) -> None:
 )
 def test_a_python_that_is_given_stays(built: list[set[str]], versions: dict[str, str], server: dict[str, Any]) -> None:
     sides = {"base": side({}, server), "candidate": side(versions, server)}
-    assert under_one_python(sides, Console(quiet=True)) is sides
+    assert under_one_python(sides, NativeSite(), Console(quiet=True)) is sides
     assert built == []
 
 

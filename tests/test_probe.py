@@ -92,6 +92,9 @@ class FakeService:
     def ending(self) -> str:
         raise NotImplementedError
 
+    def starved(self) -> bool:
+        return False
+
     def wait(self, limit: float) -> bool:
         raise NotImplementedError
 

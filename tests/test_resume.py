@@ -13,6 +13,7 @@ from rich.console import Console
 
 from runner import bench as benching
 from runner import doctor, resume
+from runner import site as sites
 from runner.bench import Options, bench
 from runner.errors import EnvironmentUnfit, UsageError
 from runner.plan import Plan
@@ -76,7 +77,7 @@ def _nothing_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     FakeRun.plans, FakeRun.stop_after = [], None
     for module in (benching, resume):
         monkeypatch.setattr(module, "Run", FakeRun)
-    monkeypatch.setattr(benching, "build_environment", lambda recipe: AppEnvironment(recipe, tmp_path / "env"))
+    monkeypatch.setattr(sites, "build_environment", lambda recipe: AppEnvironment(recipe, tmp_path / "env"))
     monkeypatch.setattr(doctor, "require_programs", lambda *_: None)
 
 

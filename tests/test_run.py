@@ -18,6 +18,7 @@ from runner.errors import EnvironmentUnfit, StackError
 from runner.matrix.expansion import expand
 from runner.plan import Plan, PlannedGroup, make_plan
 from runner.provision.native import NativeProvider
+from runner.provision.roles import Roles
 from runner.provision.service import Address, Command, Usage
 from runner.results.schema import RunEnd
 from runner.results.store import RunFolder, read_json
@@ -45,8 +46,8 @@ class World:
         world = self
 
         class Provider(NativeProvider):
-            def __init__(self) -> None:
-                super().__init__()
+            def __init__(self, roles: Roles) -> None:
+                super().__init__(roles)
                 world.folder = self.folder
 
             def run(self, command: Command, **_: Any) -> str:

@@ -155,6 +155,70 @@ def test_only_what_changed_is_done_again(ready: Checkout) -> None:
     assert set_up() == ["venv", "pip sync runner.txt", "pip install"], "its interpreter was uninstalled"
 
 
+# Nothing that is missing is ever installed by this one.
+LACKING = """#!/bin/sh
+echo "looked for: $*"
+case $* in *--check*) exit 3 ;; esac
+"""
+
+
+class TestContainers:
+    """A machine without servers or a compiler."""
+
+    @pytest.fixture
+    def lacking(self, ready: Checkout) -> Checkout:
+        write_program(ready.root / "scripts/system-packages", LACKING)
+        ready.link("timeout", shutil.which("timeout"))
+        ready.program("docker", '#!/bin/sh\n[ "$1" = version ]\n')
+        return ready
+
+    def test_an_engine_that_answers_takes_the_place_of_servers(self, lacking: Checkout) -> None:
+        result = lacking.run("scripts/setup")
+        assert result.returncode == 0, result.stderr
+        assert lacking.uv_calls() == ["venv", "pip sync containers.txt", "pip install"]
+        assert "looked for: --containers" in result.stderr
+        lacking.run("scripts/setup")
+        assert lacking.uv_calls() == []
+
+    @pytest.mark.parametrize(
+        ("engine", "provider", "profile"),
+        [
+            ("true", "auto", "containers"),
+            ("true", "native", "runner"),
+            ("true", "docker", "containers"),
+            ("false", "", "runner"),
+            ("false", "docker", "containers"),
+        ],
+    )
+    def test_by_provider(self, lacking: Checkout, engine: str, provider: str, profile: str) -> None:
+        lacking.program("docker", f"#!/bin/sh\n{engine}\n")
+        result = lacking.run("scripts/setup", PROVIDER=provider)
+        assert result.returncode == 0, result.stderr
+        assert lacking.uv_calls()[1] == f"pip sync {profile}.txt"
+        assert ("looked for: --containers" in result.stderr) is (profile == "containers")
+
+    def test_nothing_is_taken_back(self, lacking: Checkout) -> None:
+        assert lacking.run("scripts/setup", PROVIDER="native").returncode == 0
+        assert lacking.uv_calls()[1] == "pip sync runner.txt"
+        assert "looked for: --containers" in lacking.run("scripts/setup").stderr
+        assert lacking.uv_calls() == []
+
+    def test_servers_can_be_had_later(self, lacking: Checkout) -> None:
+        assert lacking.run("scripts/setup").returncode == 0
+        lacking.uv_calls()
+        assert "looked for: \n" in lacking.run("scripts/setup", PROVIDER="native").stderr
+        assert lacking.uv_calls() == ["pip sync runner.txt", "pip install"]
+
+    def test_developers_need_servers(self, lacking: Checkout) -> None:
+        assert "looked for: --browser\n" in lacking.run("scripts/setup", "--dev").stderr
+
+    def test_a_machine_that_has_servers_keeps_them(self, ready: Checkout) -> None:
+        ready.link("timeout", shutil.which("timeout"))
+        ready.program("docker", "#!/bin/sh\n")
+        assert ready.run("scripts/setup").returncode == 0
+        assert ready.uv_calls()[1] == "pip sync runner.txt"
+
+
 def test_moved_checkout_is_installed_anew(ready: Checkout) -> None:
     assert ready.run("scripts/setup").returncode == 0
     ready.uv_calls()
@@ -342,6 +406,12 @@ def test_with_sudo_it_installs_through_it(bare: Checkout) -> None:
     assert re.search(r"scripts/system-packages --install .*\bpkg-config\b", last)
 
 
+def test_containers_need_no_compiler(bare: Checkout) -> None:
+    result = bare.run("scripts/system-packages", "--check", "--containers")
+    assert "compiler" not in result.stdout
+    assert "PostgreSQL" not in result.stdout
+
+
 def test_check_only_reports(bare: Checkout) -> None:
     result = bare.run("scripts/system-packages", "--check")
     assert result.returncode == 3
@@ -413,6 +483,12 @@ def test_requirements_are_hashed_and_name_no_address(path: Path) -> None:
 def test_developers_have_the_runners_versions() -> None:
     runner, dev = (pins(ROOT / "requirements" / name) for name in ("runner.txt", "dev.txt"))
     assert runner.items() <= dev.items()
+
+
+def test_containers_need_less_of_the_same_versions() -> None:
+    runner, containers = (pins(ROOT / "requirements" / name) for name in ("runner.txt", "containers.txt"))
+    assert runner.keys() - containers.keys() == {"mysqlclient"}, "it would have to be compiled"
+    assert containers.items() <= runner.items()
 
 
 # --- scripts/check-summary

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class DriverProcess:
         self.record = record
         ours, theirs = socket.socketpair()
         with theirs:
-            command = own_module("runner.load.driver", str(theirs.fileno()))
+            command = replace(own_module("runner.load.driver", str(theirs.fileno())), role="load")
             self.service: OwnService = provider.start_own(name, command, log_path, [theirs.fileno()])
         self._channel = ours
         self._lines = ours.makefile("rw", encoding="utf-8")

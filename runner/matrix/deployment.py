@@ -24,10 +24,12 @@ from runner.matrix.shape import own_words
 from runner.matrix.spec import LoadSpec, MatrixFile
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import AnyDatabaseSpec
+from runner.stacks.databases.base import DatabaseSpec
+from runner.stacks.databases.mysql import MySQLSpec
+from runner.stacks.databases.postgres import PostgresSpec
 from runner.stacks.servers import AnyServerSpec
 
-# max_connections as the products have it by themselves.
-_MAX_CONNECTIONS = {"postgres": 100, "mysql": 151}
+_SPECS: Mapping[str, type[DatabaseSpec]] = {"postgres": PostgresSpec, "mysql": MySQLSpec}
 _ENGINES = {"postgresql": "postgres", "postgres": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 # Where the database is, not how it is connected to.
 _WITHOUT_EFFECT = ("DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST", "DB_PORT")
@@ -213,7 +215,7 @@ def _database(file: _EnvFile) -> dict[str, Any]:
         file.wrong(named, f"DB_ENGINE says otherwise than DATABASE_URL in line {url.line}")
     values = {"engine": _ENGINES[product], **file.fields({"DB_MAX_CONNECTIONS": ("max_connections", _whole)})}
     if "max_connections" not in values:
-        values["max_connections"] = _MAX_CONNECTIONS[values["engine"]]
+        values["max_connections"] = _SPECS[values["engine"]].own_max_connections
         file.assumed.append(f"the database's own max_connections, {values['max_connections']} (DB_MAX_CONNECTIONS)")
     return values
 

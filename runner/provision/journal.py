@@ -57,8 +57,8 @@ class Journal:
         )
 
     def note(self, kind: str, **fields: object) -> None:
-        """Appends one line. Kinds: runner, folder, process, ended, shared, results, hosted, hosted-left; another
-        provider may have more."""
+        """Appends one line. Kinds: runner, folder, process, ended, shared, results, hosted, hosted-left, engine,
+        engine-cleared."""
         os.write(self._descriptor, json.dumps({"kind": kind, **fields}).encode() + b"\n")
 
     def release(self) -> None:
@@ -84,6 +84,8 @@ class Recorded:
     results: Path | None = None
     #: Servers that are not the run's own, where it has made databases: the environment variables with their URLs.
     hosted: set[str] = field(default_factory=set)
+    #: Docker engines that were asked for containers and not cleared yet: the run's label to the engine's address.
+    engines: dict[str, str] = field(default_factory=dict)
     #: Kinds that this version does not know, and so cannot clean.
     unknown: list[dict[str, Any]] = field(default_factory=list)
 
@@ -100,14 +102,25 @@ class Recorded:
             self.processes.pop(line["pid"], None)
         elif kind == "shared":
             self.shared.append(Segment(line["name"], line["identity"]))
-        elif kind == "hosted":
+        elif kind == "results":
+            self.results = Path(line["path"])
+        elif not self._take_elsewhere(line):
+            self.unknown.append(line)
+
+    def _take_elsewhere(self, line: dict[str, Any]) -> bool:
+        """What is on other servers and engines; whether the line is of that."""
+        kind = line.get("kind")
+        if kind == "hosted":
             self.hosted.add(line["variable"])
         elif kind == "hosted-left":
             self.hosted.discard(line["variable"])
-        elif kind == "results":
-            self.results = Path(line["path"])
+        elif kind == "engine":
+            self.engines[line["run"]] = line["host"]
+        elif kind == "engine-cleared":
+            self.engines.pop(line["run"], None)
         else:
-            self.unknown.append(line)
+            return False
+        return True
 
 
 def read_journal(path: Path) -> Recorded:

@@ -6,6 +6,7 @@ backend overwrites its environment and is in a session of its own), or if it des
 """
 
 import contextlib
+import importlib
 import shutil
 import signal
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner import waiting
+from runner.errors import ConnbenchError
 from runner.provision import processes, shared_memory
 from runner.provision.journal import MARK, Recorded, held, journals, mark, read_journal
 from runner.provision.processes import Process
@@ -27,15 +29,24 @@ class Cleaned:
     since: str
     ended: int
     folders: int
+    #: Containers, networks and volumes.
+    containers: int
     results: Path | None
     #: What could not be cleaned, in words.
     left: tuple[str, ...]
     #: What was made on servers that were there already, and what became of it.
     elsewhere: tuple[str, ...] = ()
 
+    @property
+    def anything(self) -> bool:
+        """Whether there was something to clean, or is something left."""
+        return bool(self.ended or self.folders or self.containers or self.left or self.elsewhere)
+
     def __str__(self) -> str:
         text = f"cleaned up after a run that was killed (pid {self.pid}, since {self.since}): {self.ended} processes"
         text += f" ended, {self.folders} folders removed"
+        if self.containers:
+            text += f", {self.containers} containers, networks and volumes removed"
         text += "".join(f"; {words}" for words in self.elsewhere)
         if self.left:
             text += f"; left: {', '.join(self.left)}"
@@ -53,7 +64,7 @@ def sweep(say: Callable[[str], object], elsewhere: Elsewhere) -> list[Cleaned]:
     found = []
     for path in journals():
         cleaned = _sweep_one(path, elsewhere)
-        if cleaned is not None and (cleaned.ended or cleaned.folders or cleaned.left or cleaned.elsewhere):
+        if cleaned is not None and cleaned.anything:
             found.append(cleaned)
             say(str(cleaned))
     return found
@@ -102,7 +113,12 @@ def clean(recorded: Recorded, elsewhere: Elsewhere | None = None) -> Cleaned:
     while mine and time.monotonic() < deadline:
         processes.kill(mine, limit=1.0)
         mine = owned(recorded)
-    left = [f"process {process.pid}" for process in mine] + [f"a {line.get('kind')}" for line in recorded.unknown]
+    containers, unreachable = _clear_engines(recorded)
+    left = (
+        [f"process {process.pid}" for process in mine]
+        + unreachable
+        + [f"a {line.get('kind')}" for line in recorded.unknown]
+    )
     folders = [folder for folder in recorded.folders if folder.is_dir() and not folder.is_symlink()]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
@@ -114,8 +130,28 @@ def clean(recorded: Recorded, elsewhere: Elsewhere | None = None) -> Cleaned:
         recorded.path.unlink(missing_ok=True)
     runner = recorded.runner
     return Cleaned(
-        runner.get("pid", 0), runner.get("since", "?"), ended, len(folders), recorded.results, tuple(sorted(left)), done
+        runner.get("pid", 0),
+        runner.get("since", "?"),
+        ended,
+        len(folders),
+        containers,
+        recorded.results,
+        tuple(sorted(left)),
+        done,
     )
+
+
+def _clear_engines(recorded: Recorded) -> tuple[int, list[str]]:
+    """Removes the run's containers, networks and volumes; how many, and what could not be asked, in words."""
+    removed, unreachable = 0, []
+    for run, host in recorded.engines.items():
+        # The guard is small and starts at once: Docker's client is loaded where there is something to remove.
+        engine = importlib.import_module("runner.provision.engine")
+        try:
+            removed += engine.clear(host, run)
+        except ConnbenchError as error:
+            unreachable.append(f"what the engine at {host} has of {run} ({error})")
+    return removed, unreachable
 
 
 def owned(recorded: Recorded) -> set[Process]:

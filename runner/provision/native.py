@@ -28,6 +28,7 @@ from runner import waiting
 from runner.errors import StackError
 from runner.provision import processes, shared_memory, wire
 from runner.provision.journal import MARK, Journal, own_mark
+from runner.provision.roles import ANYTHING, Roles
 from runner.provision.service import Address, Command, Kit, Service, Usage, Wire
 
 LOOPBACK = "127.0.0.1"
@@ -92,6 +93,10 @@ class NativeService:
         if code is None:
             return "is still there"
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
+
+    def starved(self) -> bool:
+        """No process group's memory is bounded."""
+        return False
 
     def processes(self) -> list[psutil.Process]:
         """The service's live processes, the first one first."""
@@ -191,10 +196,8 @@ class ThisMachine:
     def program(self, kit: Kit, name: str) -> str:
         return kit.locate(name)
 
-    def run(
-        self, command: Command, *, limit: float, what: str, unprivileged: bool = False, stdin: Path | None = None
-    ) -> str:
-        return run_command(command, limit=limit, what=what, unprivileged=unprivileged, stdin=stdin)
+    def run(self, command: Command, *, limit: float, what: str, unprivileged: bool = False) -> str:
+        return run_command(command, limit=limit, what=what, unprivileged=unprivileged)
 
 
 class NativeProvider(ThisMachine):
@@ -207,7 +210,8 @@ class NativeProvider(ThisMachine):
     wire: Wire = wire
     shares_sockets = True
 
-    def __init__(self) -> None:
+    def __init__(self, roles: Roles = ANYTHING) -> None:
+        self._roles = roles
         self.folder = Path(tempfile.mkdtemp(prefix="connbench-"))
         # Servers that run as another user must be able to walk to their data, not to list what is beside it.
         self.folder.chmod(0o711)
@@ -237,7 +241,7 @@ class NativeProvider(ThisMachine):
                 try:
                     with log_path.open("ab") as log:
                         return subprocess.Popen(
-                            list(command.argv),
+                            [*self._bound_to(command), *command.argv],
                             env=environment_of(command),
                             cwd=command.cwd or self.folder,
                             stdin=subprocess.DEVNULL,
@@ -253,6 +257,11 @@ class NativeProvider(ThisMachine):
             service = NativeService(name, begin(), address, log_path, command.stop_signal, begin)
             self._track(service)
             return service
+
+    def _bound_to(self, command: Command) -> list[str]:
+        """What has the command's process, and so all that it starts, run on its role's cores alone."""
+        cpuset = self._roles.cpuset(command.role)
+        return [] if cpuset is None else ["taskset", "--cpu-list", cpuset]
 
     def environment(self, command: Command) -> dict[str, str]:
         return environment_of(command)

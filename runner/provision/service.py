@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
+
+#: What a part of a stack is there for.
+Role = Literal["app", "database", "pooler", "load"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Command:
 
     `stop_signal` is what the program takes as an order to leave in good order. `kit` is where its program comes from;
     None for one of this machine's own. `reads` are folders and files outside of the provider's own that it reads.
+    `role` says what of the machine it may use.
     """
 
     argv: Sequence[str]
@@ -57,6 +61,7 @@ class Command:
     stop_signal: signal.Signals = signal.SIGINT
     kit: Kit | None = None
     reads: Sequence[Path] = ()
+    role: Role | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,10 @@ class Service(Watched, Protocol):
 
     def ending(self) -> str:
         """How its first process ended, in words."""
+        ...
+
+    def starved(self) -> bool:
+        """Whether one of its processes was killed for want of memory, though the service lives on."""
         ...
 
     def wait(self, limit: float) -> bool:
@@ -189,9 +198,7 @@ class Place(Protocol):
         """How one of the kit's programs is called; EnvironmentUnfit where it is not to be had."""
         ...
 
-    def run(
-        self, command: Command, *, limit: float, what: str, unprivileged: bool = False, stdin: Path | None = None
-    ) -> str:
+    def run(self, command: Command, *, limit: float, what: str, unprivileged: bool = False) -> str:
         """Runs one command to its end and returns its output; StackError, with the output's tail, if it fails."""
         ...
 

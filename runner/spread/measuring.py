@@ -14,12 +14,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from runner.bench import PROVIDERS, build_environments, require_programs, this_machine
+from runner.bench import this_machine
 from runner.errors import ConnbenchError
 from runner.interrupts import terminate_like_interrupt
 from runner.progress import Lines
 from runner.results.store import RunFolder
 from runner.run import Run
+from runner.site import site_of_many
 from runner.spread.order import Description, Order, source_hash
 from runner.spread.parcel import pack
 from runner.turn import own_turn
@@ -28,20 +29,22 @@ from runner.turn import own_turn
 def describe(order: Order, messages: Console) -> Description:
     """This host; builds what the plan needs, so that the first block takes no longer than the others."""
     plan = order.plan()
-    require_programs(plan)
-    machine = this_machine(plan, build_environments(plan.cells, messages))
+    site = site_of_many(order.provider)
+    site.require(plan)
+    machine = this_machine(plan, site.environments(plan.cells.values(), messages), site)
     return Description(host=machine.host, versions=machine.versions, source=source_hash(order.app))
 
 
 def measure(order: Order, messages: Console, folder: Path) -> bytes:
     """Runs the block when this host has nothing else to measure; all that came of it, as a parcel."""
     plan = order.plan()
-    require_programs(plan)
-    environments = build_environments(plan.cells, messages)
+    site = site_of_many(order.provider)
+    site.require(plan)
+    environments = site.environments(plan.cells.values(), messages)
     apps = dict.fromkeys(plan.cells, order.app)
     lines = Lines(messages, plan.planned_seconds)
     with own_turn(wait=True, say=messages.print):
-        Run(plan, apps, environments, RunFolder(folder), lines, PROVIDERS[order.provider]).execute()
+        Run(plan, apps, environments, RunFolder(folder), lines, site.provider).execute()
     return pack(folder)
 
 

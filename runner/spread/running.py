@@ -19,6 +19,7 @@ from runner.results import repair
 from runner.results.merge import common_host
 from runner.results.schema import RunEnd, RunRecord
 from runner.results.store import RunFolder
+from runner.site import site_of_many
 from runner.spread.coordinator import Block, Coordinator
 from runner.spread.hosts import Hosts
 from runner.spread.order import Description, Order, source_hash
@@ -51,7 +52,7 @@ def measure(options: Options, scheduler: str, messages: Console) -> tuple[RunFol
     )
     with _connected(scheduler) as client:
         hosts = _gathered(client, scheduler, order, None, messages)
-        record = run_record(options, matrix, expansion, plan, _machine(hosts))
+        record = run_record(options, matrix, expansion, plan, _machine(hosts, options.provider))
         record = record.model_copy(update={"hosts": hosts.ever})
         folder = RunFolder.create(options.out, record)
         folder.write_plan(plan.rows())
@@ -96,9 +97,9 @@ def _gathered(client: Client, scheduler: str, order: Order, norm: Description | 
     return hosts
 
 
-def _machine(hosts: Hosts) -> Machine:
+def _machine(hosts: Hosts, provider: str) -> Machine:
     assert hosts.norm is not None, "somebody has answered"
-    return Machine(common_host(hosts.ever), hosts.norm.versions)
+    return Machine(common_host(hosts.ever), hosts.norm.versions, site_of_many(provider).kind)
 
 
 def _execute(

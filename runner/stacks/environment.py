@@ -87,7 +87,7 @@ def build_environment(recipe: Recipe) -> AppEnvironment:
     python = _interpreter(recipe)
     with (CACHE / f".{recipe.shared_name}.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        lock = _lock(recipe, python)
+        lock = _lock(recipe, ("--python", python))
         folder = CACHE / f"{recipe.shared_name}-{_key(lock.read_text(), BUILD.read_text(), python)}"
         built = folder / "built"
         if not built.exists():
@@ -129,7 +129,15 @@ def _system_python() -> str:
     return str(SYSTEM_PYTHON.resolve())
 
 
-def _lock(recipe: Recipe, python: str) -> Path:
+def lock_of(recipe: Recipe, python: str) -> Path:
+    """What an environment with Python `python` ("3.12"), which this machine need not have, is made of."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f".{recipe.shared_name}.lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        return _lock(recipe, ("--python-version", python))
+
+
+def _lock(recipe: Recipe, target: tuple[str, str]) -> Path:
     """The project's own lock file, or one for the recipe's app and versions that is compiled once."""
     given = ROOT / "requirements" / f"app-{recipe.base}.txt"
     if not recipe.packages and recipe.app is None:
@@ -137,7 +145,7 @@ def _lock(recipe: Recipe, python: str) -> Path:
     project = (ROOT / "pyproject.toml").read_text()
     group = tomllib.loads(project)["dependency-groups"][f"app-{recipe.base}"]
     files = _compiled_from(recipe, group, given.read_text())
-    lock = CACHE / "locks" / f"{recipe.shared_name}-{_key(given.read_text(), project, *files.values(), python)}.txt"
+    lock = CACHE / "locks" / f"{recipe.shared_name}-{_key(given.read_text(), project, *files.values(), target[1])}.txt"
     if lock.exists():
         return lock
     lock.parent.mkdir(exist_ok=True)
@@ -147,7 +155,7 @@ def _lock(recipe: Recipe, python: str) -> Path:
     # What is in the output file already is what uv keeps where it can.
     partial.write_text(given.read_text())
     options = ["--quiet", "--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
-    asked = ["--python", python, "--overrides", str(lock.with_suffix(".overrides"))]
+    asked = [*target, "--overrides", str(lock.with_suffix(".overrides"))]
     if recipe.app is None:
         asked += ["--group", f"app-{recipe.base}"]
     else:
@@ -221,7 +229,7 @@ def _uv(arguments: list[str], what: str) -> None:
     try:
         run_command(command, limit=INSTALL_LIMIT, what=what)
     except StackError as error:
-        raise EnvironmentUnfit(f"{error}\nIf a compiler or a header is missing: make setup") from error
+        raise EnvironmentUnfit(f"{error}\nIf a compiler or a header is missing: make setup PROVIDER=native") from error
 
 
 def _key(*parts: str) -> str:

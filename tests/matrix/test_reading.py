@@ -95,7 +95,7 @@ def test_a_resolved_matrix_can_be_read_again(tmp_path: Path) -> None:
         (
             "blocks: 3",
             "block: 3",
-            "4:1: block: no such setting; allowed: name, app, load, sampling, versions, blocks, ",
+            "4:1: block: no such setting; allowed: name, app, load, sampling, versions, roles, blocks, ",
         ),
         (
             "workers: 4",
@@ -120,7 +120,7 @@ def test_a_resolved_matrix_can_be_read_again(tmp_path: Path) -> None:
         (
             "engine: postgres",
             "engine: postgre",
-            "6:16: databases.pg.engine: found 'postgre', allowed: postgres, mysql; did you",
+            "6:16: databases.pg.engine: found 'postgre', allowed: postgres, mysql, mariadb; did you",
         ),
         (
             "kind: uwsgi",

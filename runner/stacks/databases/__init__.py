@@ -9,7 +9,7 @@ from pydantic import Field
 
 from runner.stacks.databases.base import Database, DatabaseSpec, Monitor
 from runner.stacks.databases.hosted import HostedPostgres
-from runner.stacks.databases.mysql import MySQL, MySQLSpec
+from runner.stacks.databases.mysql import MariaDB, MariaDBSpec, MySQL, MySQLSpec
 from runner.stacks.databases.mysql_monitor import MySQLMonitor
 from runner.stacks.databases.postgres import Postgres, PostgresSpec
 from runner.stacks.databases.postgres_monitor import PostgresMonitor
@@ -17,6 +17,7 @@ from runner.stacks.databases.postgres_monitor import PostgresMonitor
 _ROWS: tuple[tuple[str, type[DatabaseSpec], type[Database], type[Monitor]], ...] = (
     ("postgres", PostgresSpec, Postgres, PostgresMonitor),
     ("mysql", MySQLSpec, MySQL, MySQLMonitor),
+    ("mariadb", MariaDBSpec, MariaDB, MySQLMonitor),
 )
 
 #: By the `engine` of a matrix.

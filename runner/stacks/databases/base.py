@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -20,6 +20,10 @@ class DatabaseSpec(Strict):
 
     engine: str
     driver: str
+    #: Products of a family speak the same to drivers, so that the same drivers and poolers go with them.
+    family: ClassVar[str]
+    #: `max_connections` as the product has it by itself.
+    own_max_connections: ClassVar[int]
     #: A group's stacks share one server: unless a matrix asks for a limit, there is room for all of them.
     max_connections: int = Field(default=1000, ge=10, le=10_000)
     #: The app's connections are encrypted; the server has a certificate of its own, which nobody verifies.

@@ -34,6 +34,10 @@ class HostedService:
     def ending(self) -> str:
         return "was left" if self._left else "is still there"
 
+    def starved(self) -> bool:
+        """Nobody tells."""
+        return False
+
     def wait(self, limit: float) -> bool:  # noqa: ARG002
         return self._left
 

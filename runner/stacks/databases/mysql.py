@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import MySQLdb
 from pydantic import model_validator
 
 from runner import waiting
@@ -31,6 +30,7 @@ from runner.stacks.databases.base import (
 )
 from runner.stacks.databases.certificate import make_certificate
 from runner.stacks.databases.mysql_copy import Cursor, Template, quoted, rows
+from runner.stacks.databases.mysql_driver import MySQLdb
 from runner.stacks.databases.mysql_monitor import client_sessions
 from runner.stacks.databases.starting import Starter, hand_over, prove_identity, wait_until_ready
 
@@ -39,10 +39,11 @@ SOCKET_PATH_LENGTH = 107
 _NO_SUCH_THREAD = 1094
 
 
-class MySQLSpec(DatabaseSpec):
+class MySQLFamilySpec(DatabaseSpec):
     """`settings` are server settings by MySQL's own names."""
 
-    engine: Literal["mysql"] = "mysql"
+    family: ClassVar[str] = "mysql"
+    own_max_connections: ClassVar[int] = 151
     driver: Literal["mysqlclient", "pymysql"] = "mysqlclient"
 
     @model_validator(mode="before")
@@ -76,6 +77,18 @@ class MySQLSpec(DatabaseSpec):
         return float(value) if isinstance(value, int | float | str) and str(value).isdigit() else None
 
 
+class MySQLSpec(MySQLFamilySpec):
+    """MySQL; on a machine without it, MariaDB in its place."""
+
+    engine: Literal["mysql"] = "mysql"
+
+
+class MariaDBSpec(MySQLFamilySpec):
+    """MariaDB, whatever else there is."""
+
+    engine: Literal["mariadb"] = "mariadb"
+
+
 @dataclass(frozen=True)
 class _Counts:
     """Counters since the server's start: an account's, and the whole server's.
@@ -103,6 +116,7 @@ class _Mark:
 class MySQL(Database):
     """See `runner.stacks.databases.base.Database`."""
 
+    products: ClassVar[Sequence[mysql_server.Origin]] = (mysql_server.MYSQL, mysql_server.MARIADB)
     service: Service
     driver_errors = (MySQLdb.Error,)
 
@@ -123,10 +137,10 @@ class MySQL(Database):
 
     @classmethod
     def installed(cls) -> str:
-        return mysql_server.find_server(ThisMachine()).name
+        return mysql_server.find_server(ThisMachine(), cls.products).name
 
     def start(self, provider: Provider, name: str, log_folder: Path) -> None:
-        found = mysql_server.find_server(provider)
+        found = mysql_server.find_server(provider, self.products)
         folder = provider.private_folder(name, unprivileged=True)
         self._data, self._socket = folder / "data", folder / "socket"
         self._by_socket = provider.shares_sockets
@@ -158,7 +172,7 @@ class MySQL(Database):
             argv += mysql_server.server_arguments(found, self.applied_settings)
             # INT means nothing to it.
             environment = mysql_server.own_temporary_folder(folder)
-            return Command(argv, environment, stop_signal=signal.SIGTERM, kit=mysql_server.KIT)
+            return Command(argv, environment, stop_signal=signal.SIGTERM, kit=found.kit, role="database")
 
         starter, self._provider = Starter(provider, name, log_folder), provider
         self.service, self._admin = starter.start(command, self._connect, MySQLdb.OperationalError)
@@ -366,7 +380,7 @@ class MySQL(Database):
         return frozenset(own), others
 
     def time_statements(self, account: Account, address: Address, number: int) -> list[float]:
-        names = {"user": account.user, "passwd": account.password, "db": account.database}
+        names = {"user": account.user, "password": account.password, "database": account.database}
         with closing(
             MySQLdb.connect(host=address.host, port=address.port, connect_timeout=waiting.DATABASE_CONNECT, **names)
         ) as session:
@@ -406,3 +420,9 @@ _ACCOUNTS = """
             WHERE s.user = a.user AND s.event_name LIKE 'statement/sql/%%')
     FROM performance_schema.accounts a WHERE a.user = %s GROUP BY a.user
 """
+
+
+class MariaDB(MySQL):
+    """The same books under the same names, and the server's own word on which of them it keeps."""
+
+    products = (mysql_server.MARIADB,)

@@ -4,11 +4,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import MySQLdb
-
 from runner.errors import StackError
 from runner.stacks.databases.base import Monitor, Reading
 from runner.stacks.databases.mysql_copy import Cursor, rows
+from runner.stacks.databases.mysql_driver import MySQLdb
 from runner.stacks.databases.mysql_server import ADMIN, WayIn, connect
 
 _IN_TRANSACTION = """

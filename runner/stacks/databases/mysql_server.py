@@ -4,17 +4,16 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
-
-import MySQLdb
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit
 from runner.provision.service import Command, Kit, Place
 from runner.stacks.databases.certificate import Certificate
+from runner.stacks.databases.mysql_driver import MySQLdb
 
 ADMIN = "connbench"
 INSTALL = "apt-get install mariadb-server"
@@ -71,6 +70,7 @@ class Product:
 
     program: str
     name: str
+    kit: Kit
 
     @property
     def mariadb(self) -> bool:
@@ -86,22 +86,34 @@ def locate(name: str) -> str:
     return found
 
 
-KIT = Kit("mysql", "mysql:8.4", locate)
+@dataclass(frozen=True)
+class Origin:
+    """Where a product comes from: its programs, and the one that is the server."""
+
+    title: str
+    server: str
+    kit: Kit
 
 
-def find_server(place: Place) -> Product:
-    """MySQL where it is installed, else MariaDB; EnvironmentUnfit where neither is."""
-    found = []
-    for name in ("mysqld", "mariadbd"):
+MYSQL = Origin("MySQL", "mysqld", Kit("mysql", "mysql:8.4.6", locate))
+MARIADB = Origin("MariaDB", "mariadbd", Kit("mariadb", "mariadb:11.4.8", locate))
+
+
+def find_server(place: Place, origins: Sequence[Origin]) -> Product:
+    """The first of these that is there; EnvironmentUnfit where none is.
+
+    A program by one's name may be the other's server: MariaDB's comes with a `mysqld` of its own.
+    """
+    for origin in origins:
         with contextlib.suppress(EnvironmentUnfit):
-            program = place.program(KIT, name)
-            command = Command([program, "--no-defaults", "--version"], kit=KIT)
-            text = place.run(command, limit=waiting.VERSION_COMMAND, what=f"{name} --version")
+            program = place.program(origin.kit, origin.server)
+            command = Command([program, "--no-defaults", "--version"], kit=origin.kit)
+            text = place.run(command, limit=waiting.VERSION_COMMAND, what=f"{origin.server} --version")
             version = re.search(r"Ver (\S+)", text)
-            found.append(Product(program, product_name(version[1] if version else "?", text)))
-    if not found:
-        raise EnvironmentUnfit(f"neither MySQL's nor MariaDB's server is installed: {INSTALL}")
-    return min(found, key=lambda product: product.mariadb)
+            found = Product(program, product_name(version[1] if version else "?", text), origin.kit)
+            if found.name.startswith(origin.title):
+                return found
+    raise EnvironmentUnfit(f"no server of {' or '.join(origin.title for origin in origins)} is installed: {INSTALL}")
 
 
 def product_name(version: str, comment: str) -> str:
@@ -137,7 +149,7 @@ def server_arguments(product: Product, settings: Mapping[str, str]) -> list[str]
 def initialise(place: Place, product: Product, data: Path, folder: Path) -> None:
     """Makes the data folder, as the user that the server will run as."""
     if product.mariadb:
-        program = place.program(KIT, "mariadb-install-db")
+        program = place.program(product.kit, "mariadb-install-db")
         arguments = [program, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
         arguments += [
             "--innodb-log-file-size=96M",
@@ -146,7 +158,7 @@ def initialise(place: Place, product: Product, data: Path, folder: Path) -> None
         ]
     else:
         arguments = [product.program, "--no-defaults", "--initialize-insecure", "--secure-file-priv="]
-    command = Command([*arguments, f"--datadir={data}"], own_temporary_folder(folder), folder, kit=KIT)
+    command = Command([*arguments, f"--datadir={data}"], own_temporary_folder(folder), folder, kit=product.kit)
     place.run(command, limit=waiting.DATABASE_START, what=f"making {product.name}'s data folder", unprivileged=True)
 
 
@@ -176,7 +188,7 @@ def connect(way_in: WayIn, password: str) -> Any:
     return MySQLdb.connect(
         **way_in,
         user=ADMIN,
-        passwd=password,
+        password=password,
         connect_timeout=waiting.DATABASE_CONNECT,
         charset="utf8mb4",
         autocommit=True,

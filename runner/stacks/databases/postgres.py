@@ -67,6 +67,8 @@ class PostgresSpec(DatabaseSpec):
     """`settings` are server settings by PostgreSQL's own names."""
 
     engine: Literal["postgres"] = "postgres"
+    family: ClassVar[str] = "postgres"
+    own_max_connections: ClassVar[int] = 100
     driver: Literal["psycopg", "psycopg2"] = "psycopg"
     #: The environment variable with the URL of a server that is there already; see `runner.stacks.databases.hosted`.
     url_from: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
@@ -150,7 +152,7 @@ class Postgres(Database):
             argv += ["-c", f"listen_addresses={address.host}", "-c", f"hba_file={rules}"]
             for key, value in self.applied_settings.items():
                 argv += ["-c", f"{key}={value}"]
-            return Command(argv, kit=KIT)
+            return Command(argv, kit=KIT, role="database")
 
         starter, self._provider = Starter(provider, name, log_folder), provider
         self.service, self._admin = starter.start(command, self._connect, psycopg.OperationalError)
@@ -397,4 +399,4 @@ def find_binaries() -> Path:
     raise EnvironmentUnfit(f"PostgreSQL's server is not installed (no initdb was found): {INSTALL}")
 
 
-KIT = Kit("postgres", "postgres:17", lambda name: str(find_binaries() / name))
+KIT = Kit("postgres", "postgres:17.6-bookworm", lambda name: str(find_binaries() / name))

@@ -127,7 +127,9 @@ class PgBouncer(Pooler):
         def command(address: Address) -> Command:
             hand_over(configuration, self._configuration(address, database.inside, tls=spec.tls))
             # INT would wait for the clients to leave.
-            return Command([program, str(configuration)], cwd=self._folder, stop_signal=signal.SIGTERM, kit=KIT)
+            return Command(
+                [program, str(configuration)], cwd=self._folder, stop_signal=signal.SIGTERM, kit=KIT, role="pooler"
+            )
 
         starter = Starter(provider, "pooler", log_folder)
         self.service, self._console = starter.start(command, self._connect, psycopg.OperationalError)

@@ -26,7 +26,7 @@ class ProxySQLSpec(PoolerSpec):
         return "ProxySQL"
 
     def why_not(self, database: DatabaseSpec) -> str | None:
-        if database.engine != "mysql":
+        if database.family != "mysql":
             return "ProxySQL stands before MySQL and MariaDB: for PostgreSQL there is PgBouncer"
         found = find_program()
         if found is None:

@@ -18,7 +18,7 @@ from runner.provision.service import Command
 from runner.stacks.servers.base import Launch, ServerSpec, worker_environment
 from runner.stacks.versions import SYSTEM_PYTHON
 
-INSTALL = "make setup, or apt-get install apache2-bin libapache2-mod-wsgi-py3"
+INSTALL = "make setup PROVIDER=native, or apt-get install apache2-bin libapache2-mod-wsgi-py3"
 #: Where Debian's packages put Apache's modules.
 MODULES = Path("/usr/lib/apache2/modules")
 # What the app's process reads of the project beside its own code.

@@ -35,8 +35,8 @@ def connect(engine: str, address: Address, account: Account) -> Any:
         host=address.host,
         port=address.port,
         user=account.user,
-        passwd=account.password,
-        db=account.database,
+        password=account.password,
+        database=account.database,
         autocommit=True,
     )
 

@@ -11,6 +11,7 @@ import pytest
 
 from runner.errors import StackError
 from runner.provision.native import NativeProvider
+from runner.stacks.databases import mysql_server
 from runner.stacks.databases.base import Account, Database, DatabaseSpec
 from runner.stacks.databases.mysql import MySQL, MySQLSpec
 from runner.stacks.databases.mysql_server import Product, product_name, server_arguments, server_settings
@@ -118,7 +119,8 @@ def test_product_by_its_own_words(version: str, comment: str, name: str) -> None
 
 
 def test_each_product_gets_its_own_settings() -> None:
-    mysql, mariadb = (Product(program=None, name=name) for name in ("MySQL 8.4.3", "MariaDB 10.11.19"))  # type: ignore[arg-type]
+    mysql = Product("mysqld", "MySQL 8.4.3", mysql_server.MYSQL.kit)
+    mariadb = Product("mariadbd", "MariaDB 10.11.19", mysql_server.MARIADB.kit)
     arguments = server_arguments(mysql, server_settings(mysql))
     assert {"--mysqlx=OFF", "--secure_file_priv=", "--skip-log-bin"} <= set(arguments)
     assert not any("userstat" in argument for argument in arguments)

@@ -1,0 +1,162 @@
+"""What a run needs of its provider before anything is started: that it can run the plan, environments, versions."""
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Protocol
+
+import docker
+from rich.console import Console
+
+from runner import doctor
+from runner.errors import EnvironmentUnfit
+from runner.host import describe_versions, installed_servers
+from runner.matrix.cells import Cell, own_engines
+from runner.plan import Plan
+from runner.provision import engine
+from runner.provision.docker import DockerProvider
+from runner.provision.native import PYTHON, NativeProvider
+from runner.provision.roles import Roles
+from runner.provision.service import Kit, Provider
+from runner.stacks.databases import mysql_server, postgres
+from runner.stacks.databases.hosted_place import refuse_unfit
+from runner.stacks.databases.postgres import PostgresSpec
+from runner.stacks.environment import AppEnvironment, build_environment
+from runner.stacks.image import build_image
+from runner.stacks.poolers import pgbouncer
+from runner.stacks.versions import Recipe
+
+AUTO = "auto"
+
+
+class Site(Protocol):
+    """One of the places where a plan can run."""
+
+    kind: str
+
+    def require(self, plan: Plan) -> None:
+        """EnvironmentUnfit, with the remedy, where something is missing that the plan needs."""
+        ...
+
+    def environments(self, cells: Iterable[Cell], messages: Console) -> dict[Recipe, AppEnvironment]:
+        """The app environments that the cells need; built where they are missing."""
+        ...
+
+    def versions(self, environments: Mapping[Recipe, AppEnvironment], cells: Iterable[Cell]) -> dict[str, str]:
+        """Of everything that bears on figures."""
+        ...
+
+    def provider(self, roles: Roles) -> Provider: ...
+
+
+class NativeSite:
+    """This machine, with what is installed on it."""
+
+    kind = NativeProvider.kind
+
+    def require(self, plan: Plan) -> None:
+        plan.roles.refuse_memory()
+        plan.roles.refuse_beyond(os.cpu_count() or 1)
+        cells = plan.cells.values()
+        poolers = {cell.pooler.kind for cell in cells if cell.pooler is not None}
+        servers = {cell.server.kind for cell in cells if cell.serves}
+        doctor.require_programs(own_engines(cells), poolers, servers)
+        # A server that is there already is looked at, and left as it is.
+        for spec in {cell.database_name: cell.database for cell in cells}.values():
+            if isinstance(spec, PostgresSpec) and spec.hosted:
+                refuse_unfit(spec)
+
+    def environments(self, cells: Iterable[Cell], messages: Console) -> dict[Recipe, AppEnvironment]:
+        with messages.status("building the app's environment (once; uWSGI takes half a minute to compile)"):
+            return {recipe: build_environment(recipe) for recipe in recipes_of(cells)}
+
+    def versions(self, environments: Mapping[Recipe, AppEnvironment], cells: Iterable[Cell]) -> dict[str, str]:
+        return {**describe_versions(environments), **installed_servers(own_engines(cells))}
+
+    def provider(self, roles: Roles) -> NativeProvider:
+        return NativeProvider(roles)
+
+
+class DockerSite:
+    """A Docker engine, with the images that it has or can pull."""
+
+    kind = DockerProvider.kind
+
+    @cached_property
+    def _client(self) -> docker.DockerClient:
+        return engine.connect()
+
+    def require(self, plan: Plan) -> None:
+        for cell in plan.cells.values():
+            if reason := why_native(cell):
+                raise EnvironmentUnfit(f"{cell.id}: {reason}: take that out, or use --provider native")
+        plan.roles.refuse_beyond(int(self._client.info()["NCPU"]))
+        for kit in kits_of(plan.cells.values()):
+            engine.find_image(self._client, kit)
+
+    def environments(self, cells: Iterable[Cell], messages: Console) -> dict[Recipe, AppEnvironment]:
+        def say(text: str) -> None:
+            messages.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        return {recipe: build_image(recipe, self._client, say) for recipe in recipes_of(cells)}
+
+    def versions(self, environments: Mapping[Recipe, AppEnvironment], cells: Iterable[Cell]) -> dict[str, str]:
+        engine_version = str(self._client.version()["Version"])
+        images = {f"image/{kit.name}": self._image(kit) for kit in kits_of(cells)}
+        apps = {f"image/{one.kit.name}": self._image(one.kit) for one in environments.values() if one.kit is not None}
+        return {**describe_versions(environments), "docker": engine_version, **images, **apps}
+
+    def _image(self, kit: Kit) -> str:
+        return f"{engine.image_of(kit)} {engine.digest_of(engine.find_image(self._client, kit))}"
+
+    def provider(self, roles: Roles) -> DockerProvider:
+        return DockerProvider(roles)
+
+
+SITES: Mapping[str, type[NativeSite] | type[DockerSite]] = {"native": NativeSite, "docker": DockerSite}
+
+
+def why_native(cell: Cell) -> str:
+    """What keeps a cell out of containers, in words; empty where nothing does."""
+    if cell.environment.system_python:
+        return "mod_wsgi is bound to the system's own Python and Apache, which the app's image does not have"
+    if cell.load.hosts:
+        return "the containers' network is the runner's alone, and load.hosts are elsewhere"
+    if cell.database.hosted:
+        return (
+            f"the connections to {cell.database_name} (url_from) are counted as they leave this machine, "
+            "and a container's pass through the engine's address translation"
+        )
+    return ""
+
+
+def choose_site(name: str, cells: Iterable[Cell]) -> Site:
+    """By name; `auto` is Docker where an engine answers and can run all the cells, else this machine."""
+    if name == AUTO:
+        native = any(map(why_native, cells)) or not engine.answers()
+        name = "native" if native else "docker"
+    return SITES[name]()
+
+
+def site_of_many(name: str) -> Site:
+    """That of each of several hosts; `auto` is the machine itself, since their engines need not be alike."""
+    return SITES["native" if name == AUTO else name]()
+
+
+_KITS: Mapping[str, Kit] = {
+    "postgres": postgres.KIT,
+    "mysql": mysql_server.MYSQL.kit,
+    "mariadb": mysql_server.MARIADB.kit,
+    "pgbouncer": pgbouncer.KIT,
+}
+
+
+def kits_of(cells: Iterable[Cell]) -> list[Kit]:
+    """What the cells need beside the app's own image."""
+    names = {cell.database.engine for cell in cells} | {cell.pooler.kind for cell in cells if cell.pooler is not None}
+    return [PYTHON, *(_KITS[name] for name in sorted(names))]
+
+
+def recipes_of(cells: Iterable[Cell]) -> list[Recipe]:
+    """What the cells' environments are made of."""
+    return sorted({cell.environment for cell in cells}, key=lambda recipe: recipe.name)
