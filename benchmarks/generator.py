@@ -15,7 +15,8 @@ import psutil
 from benchmarks.pairs import ratio
 from runner.errors import EnvironmentUnfit
 from runner.load.generator import LoadGenerator
-from runner.provision.native import NativeProvider, run_command
+from runner.provision.commands import run_command
+from runner.provision.native import NativeProvider
 from runner.provision.service import Address, Command
 
 PROFILE = """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.pairs import cpu_seconds, ratio, throughput
 from benchmarks.stack import warm_stacks
-from runner.provision.native import run_command
+from runner.provision.commands import run_command
 from runner.provision.service import Command
 from runner.stacks.app import load_app, make_overlay
 from runner.stacks.environment import build_environment

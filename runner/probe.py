@@ -4,7 +4,7 @@ import requests
 
 from runner import waiting
 from runner.errors import PortLost, StackError
-from runner.provision.native import log_cause
+from runner.provision.logs import log_cause
 from runner.provision.service import Address, Service
 from runner.stacks.app import App, Check
 from runner.stacks.servers.base import PROBE_QUERY

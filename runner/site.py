@@ -14,8 +14,9 @@ from runner.host import describe_versions, installed_servers
 from runner.matrix.cells import Cell, own_engines
 from runner.plan import Plan
 from runner.provision import engine
+from runner.provision.commands import PYTHON
 from runner.provision.docker import DockerProvider
-from runner.provision.native import PYTHON, NativeProvider
+from runner.provision.native import NativeProvider
 from runner.provision.roles import Roles
 from runner.provision.service import Kit, Provider
 from runner.stacks.databases import mysql_server, postgres

@@ -49,6 +49,14 @@ class Family:
         return left
 
 
+def gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def left_in(folder: Path) -> list[str]:
     """Every live process that has to do with a folder, in words: by environment, arguments, or where it stands.
 

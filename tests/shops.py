@@ -10,7 +10,9 @@ from typing import Any
 import requests
 
 from runner import probe
-from runner.provision.native import NativeProvider, NativeService, run_command
+from runner.provision.commands import run_command
+from runner.provision.native import NativeProvider
+from runner.provision.native_service import NativeService
 from runner.provision.service import Command
 from runner.stacks.app import Process, Timing, load_app, make_overlay
 from runner.stacks.environment import build_environment

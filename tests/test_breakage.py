@@ -230,10 +230,10 @@ def test_helpers_that_break(laboratory: Laboratory) -> None:
 
 FAKED = """
 import os, runpy
-from runner.provision import native
-handed_on = native.base_environment
+from runner.provision import commands
+handed_on = commands.base_environment
 faked = {name: value for name, value in os.environ.items() if name in ("LD_PRELOAD", "CLOCK_SHIFT")}
-native.base_environment = lambda: {**handed_on(), **faked}
+commands.base_environment = lambda: {**handed_on(), **faked}
 runpy.run_module("runner", run_name="__main__")
 """
 

@@ -16,8 +16,8 @@ from docker.models.volumes import VolumeCollection
 
 from runner import waiting
 from runner.plan import Plan
+from runner.provision.commands import PYTHON
 from runner.provision.engine import LABEL
-from runner.provision.native import PYTHON
 from runner.provision.roles import Roles
 from runner.provision.service import Command
 from runner.results.store import RunFolder

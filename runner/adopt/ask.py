@@ -9,7 +9,7 @@ from typing import Any
 from runner import waiting
 from runner.adopt.variables import Variable, value_of
 from runner.errors import StackError, UsageError
-from runner.provision.native import run_command
+from runner.provision.commands import run_command
 from runner.provision.service import Command
 from runner.stacks.app import OVERLAY, App, make_overlay
 from runner.stacks.environment import AppEnvironment

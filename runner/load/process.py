@@ -9,7 +9,7 @@ from typing import Any
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision.native import own_module
+from runner.provision.commands import own_module
 from runner.provision.service import OwnService, Provider
 
 

@@ -12,7 +12,7 @@ from runner import waiting
 from runner.errors import StackError
 from runner.provision import cgroups
 from runner.provision.engine import ENGINE_ERRORS, engine_words
-from runner.provision.native import log_tail
+from runner.provision.logs import log_tail
 from runner.provision.pod import Eyes
 from runner.provision.service import Address, Command, Usage
 

@@ -24,8 +24,9 @@ import docker
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision import agent, engine
+from runner.provision.commands import PYTHON
 from runner.provision.engine import LABEL, engine_words
-from runner.provision.native import PORTS, PYTHON
+from runner.provision.native import PORTS
 from runner.provision.seen import from_plain
 from runner.provision.service import Address, Belongs, Held
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision.native import own_module
+from runner.provision.commands import own_module
 from runner.provision.service import OwnService, Provider
 from runner.results.schema import SamplerQuality
 from runner.stacks.databases.base import Database

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import run_command
+from runner.provision.commands import run_command
 from runner.provision.service import Command, Kit
 from runner.stacks.app import ROOT
 from runner.stacks.dependencies import package_name

@@ -11,8 +11,8 @@ import docker
 
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision import engine
+from runner.provision.commands import PYTHON
 from runner.provision.engine import engine_words
-from runner.provision.native import PYTHON
 from runner.provision.service import Kit
 from runner.stacks.app import ROOT
 from runner.stacks.environment import BUILD, AppEnvironment, lock_of

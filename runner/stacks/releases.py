@@ -17,7 +17,7 @@ from pypi_simple import PYPI_SIMPLE_ENDPOINT, DistributionPackage, NoSuchProject
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, UsageError
-from runner.provision.native import run_command
+from runner.provision.commands import run_command
 from runner.provision.service import Command
 from runner.stacks.app import ROOT
 from runner.stacks.versions import is_series

@@ -5,7 +5,7 @@ import re
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import run_command
+from runner.provision.commands import run_command
 from runner.provision.service import Command
 from runner.stacks.app import ROOT
 from runner.stacks.versions import Source, parse_source

@@ -16,10 +16,10 @@ from docker.context import ContextAPI
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision import engine
+from runner.provision.commands import PYTHON
 from runner.provision.container import usage_of
 from runner.provision.docker import DockerProvider
 from runner.provision.engine import LABEL
-from runner.provision.native import PYTHON
 from runner.provision.pod import MODULES, PACKAGE
 from runner.provision.roles import Roles
 from runner.provision.service import Address, Command, Kit, Service, Usage
@@ -284,7 +284,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from runner.provision.docker import DockerProvider
-from runner.provision.native import PYTHON
+from runner.provision.commands import PYTHON
 from runner.provision.service import Address, Command
 provider = DockerProvider()
 provider.start("sleeper", Command(["sleep", "600"], kit=PYTHON), Address("", 0), Path(sys.argv[1]) / "log")

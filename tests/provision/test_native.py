@@ -15,8 +15,10 @@ import pytest
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision.native import PORTS, NativeProvider, NativeService, run_command
+from runner.provision.native import PORTS, NativeProvider
+from runner.provision.native_service import NativeService
 from runner.provision.service import Address, Command
+from tests.processes import gone
 
 NOWHERE = Address("", 0)
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,13 +67,6 @@ def start(provider: NativeProvider, tmp_path: Path) -> Start:
 
 def sleeper(*deaf: signal.Signals) -> str:
     return SLEEPER.format(deaf=[int(number) for number in deaf])
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_service_is_stopped_in_good_order(start: Start, provider: NativeProvider) -> None:
@@ -258,36 +253,6 @@ def test_what_a_service_uses(start: Start) -> None:
     assert usage.memory_bytes > 1_000_000
     service.stop()
     assert service.usage().memory_bytes == 0
-
-
-# --- run_command ---
-
-
-def test_a_commands_output_is_returned(tmp_path: Path) -> None:
-    text = tmp_path / "input"
-    text.write_text("hello")
-    assert run_command(Command(["cat"]), limit=60, what="cat", stdin=text) == "hello"
-    assert run_command(Command(["pwd"], cwd=tmp_path), limit=60, what="pwd").strip() == str(tmp_path)
-
-
-def test_a_failure_carries_the_outputs_tail() -> None:
-    source = "print('\\n'.join(map(str, range(100)))); raise SystemExit(3)"
-    with pytest.raises(StackError, match=r"counting failed with exit code 3:\n80\n81\n") as caught:
-        run_command(Command([sys.executable, "-c", source]), limit=60, what="counting")
-    assert str(caught.value).endswith("99")
-
-
-def test_a_command_that_does_not_end_is_ended(tmp_path: Path) -> None:
-    path = str(tmp_path / "pid")
-    source = f"import os, time; print(os.getpid(), file=open({path!r}, 'w'), flush=True); time.sleep(60)"
-    with pytest.raises(StackError, match="sleeping did not end within 1 s"):
-        run_command(Command([sys.executable, "-c", source]), limit=1, what="sleeping")
-    assert gone(int((tmp_path / "pid").read_text()))
-
-
-def test_a_command_that_does_not_exist() -> None:
-    with pytest.raises(StackError, match="it could not be started"):
-        run_command(Command(["/no/such/program"]), limit=60, what="it")
 
 
 # --- the guard ---

@@ -17,7 +17,8 @@ from runner.provision import journal as journals
 from runner.provision import shared_memory
 from runner.provision.journal import read_journal
 from runner.provision.leftovers import clean
-from runner.provision.native import NativeProvider, NativeService
+from runner.provision.native import NativeProvider
+from runner.provision.native_service import NativeService
 from runner.provision.shared_memory import CONTROL_MAGIC, FILES, Segment, held_by, remove
 from runner.stacks.databases.postgres import Postgres, PostgresSpec
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit
-from runner.provision.native import run_command
+from runner.provision.commands import run_command
 from runner.provision.service import Command
 
 

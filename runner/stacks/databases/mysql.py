@@ -14,7 +14,7 @@ from pydantic import model_validator
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import ThisMachine
+from runner.provision.commands import ThisMachine
 from runner.provision.service import Address, Command, Provider, Service, Watch
 from runner.stacks.databases import mysql_copy, mysql_server
 from runner.stacks.databases.base import (

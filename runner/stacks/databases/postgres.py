@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import ThisMachine, run_command
+from runner.provision.commands import ThisMachine, run_command
 from runner.provision.service import Address, Command, Kit, Place, Provider, Service, Watch
 from runner.stacks.databases import postgres_log
 from runner.stacks.databases.base import (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner import waiting
 from runner.errors import StackError
-from runner.provision.native import PYTHON
+from runner.provision.commands import PYTHON
 from runner.provision.service import Address, Command, Provider, Service
 from runner.stacks.databases.base import Account, Database
 from runner.stacks.databases.starting import PORT_TAKEN

@@ -16,7 +16,7 @@ from pydantic import Field
 from runner import waiting
 from runner.durations import Duration
 from runner.errors import EnvironmentUnfit, StackError
-from runner.provision.native import ThisMachine
+from runner.provision.commands import ThisMachine
 from runner.provision.service import Address, Command, Kit, Place, Provider, Service, Watch
 from runner.stacks.databases.base import Account, DatabaseSpec, Peak, setting_text
 from runner.stacks.databases.postgres_log import Tally

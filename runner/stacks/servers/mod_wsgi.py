@@ -13,7 +13,7 @@ from pydantic import Field
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit
-from runner.provision.native import UNPRIVILEGED, run_command
+from runner.provision.commands import UNPRIVILEGED, run_command
 from runner.provision.service import Command
 from runner.stacks.servers.base import Launch, ServerSpec, worker_environment
 from runner.stacks.versions import SYSTEM_PYTHON

@@ -11,7 +11,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from runner import waiting
-from runner.provision.native import NativeProvider, run_command
+from runner.provision.commands import run_command
+from runner.provision.native import NativeProvider
 from runner.provision.service import Command
 from runner.stacks.app import Process, django_database, load_app, make_overlay
 from runner.stacks.connection import ConnectionSpec

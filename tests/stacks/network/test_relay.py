@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from runner import waiting
-from runner.provision.native import NativeProvider, NativeService
+from runner.provision.native import NativeProvider
+from runner.provision.native_service import NativeService
 from runner.provision.service import Address
 from runner.stacks.network.distance import start_relay
 

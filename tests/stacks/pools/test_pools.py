@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import TypeAdapter
 
-from runner.provision.native import run_command
+from runner.provision.commands import run_command
 from runner.provision.service import Address, Command
 from runner.stacks.app import Process, django_database
 from runner.stacks.connection import ConnectionSpec
