@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from runner.errors import UsageError
 from runner.matrix.cells import Prediction
 from runner.matrix.prediction import as_predicted
 from runner.results.schema import AttemptRecord, Connections
@@ -13,8 +14,13 @@ _PREDICTION = TypeAdapter(Prediction)
 
 
 def read_prediction(predicted: Mapping[str, Any]) -> Prediction:
-    """The prediction as run.json holds it."""
-    return _PREDICTION.validate_python(predicted)
+    """The prediction as run.json holds it; UsageError where that is broken."""
+    try:
+        return _PREDICTION.validate_python(predicted)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"run.json: cells.predicted.{where}: {first['msg']}") from error
 
 
 def judge_prediction(prediction: Prediction, attempts: Sequence[AttemptRecord]) -> tuple[bool | None, str]:

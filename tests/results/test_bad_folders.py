@@ -67,6 +67,13 @@ def test_each_is_refused_with_its_file_and_the_reason(run: Path, spoil: Callable
     assert str(run) in told
 
 
+def test_a_prediction_that_is_broken(run: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    record["cells"][0]["predicted"]["broken"] = -1
+    (run / "run.json").write_text(json.dumps(record))
+    assert refusal(run).startswith("run.json: cells.predicted.broken: Input should be a valid string")
+
+
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     assert "no such run folder" in refusal(tmp_path / "nowhere")
     assert "no run folder" in refusal(tmp_path)
