@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from docker.errors import NotFound
+from docker.types import Mount
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
@@ -167,6 +168,7 @@ class DockerProvider:
             user=f"{NOBODY}:{NOBODY}",
             network_mode=f"container:{self._pod.holder.id}",
             volumes={self.run_name: {"bind": str(self.folder), "mode": "rw"}},
+            mounts=[Mount(str(folder), None) for folder in _hidden_folders(command.reads)],
             labels=self._pod.labels,
             init=True,
             shm_size="256m",
@@ -267,3 +269,8 @@ class DockerProvider:
             engine.remove_all(self._client, self.run_name)
             self.journal.note("engine-cleared", run=self.run_name)
         self._client.close()
+
+
+def _hidden_folders(reads: Sequence[Path]) -> list[Path]:
+    """Of what is read, the folders that a container's own /dev would hide (/dev/shm): each is a volume there."""
+    return sorted({path if path.is_dir() else path.parent for path in reads if path.is_relative_to("/dev")})

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -242,6 +243,21 @@ def test_files_go_in_and_come_out(provider: DockerProvider, tmp_path: Path) -> N
     provider.bring(wanted)
     provider.bring(wanted)
     assert wanted.read_text() == "carriedkept"
+
+
+@pytest.mark.docker
+@pytest.mark.server
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm on this machine to read from")
+def test_what_lies_in_memory_goes_in_too(provider: DockerProvider) -> None:
+    """A container has a /dev of its own over it."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        words = Path(folder) / "words"
+        words.write_text("carried")
+        Path(folder).chmod(0o755)
+        for reads in ([words], [words.parent]):
+            command = Command(["cat", str(words)], kit=PYTHON, reads=reads)
+            assert provider.run(command, limit=30, what="cat") == "carried"
+
 
 
 @pytest.mark.docker
