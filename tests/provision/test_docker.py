@@ -259,7 +259,6 @@ def test_what_lies_in_memory_goes_in_too(provider: DockerProvider) -> None:
             assert provider.run(command, limit=30, what="cat") == "carried"
 
 
-
 @pytest.mark.docker
 @pytest.mark.server
 def test_failures_are_told_in_words(provider: DockerProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
