@@ -111,7 +111,7 @@ def find_image(client: docker.DockerClient, kit: Kit, say: Callable[[str], objec
         reason = error.explanation if isinstance(error, APIError) else error
         raise EnvironmentUnfit(
             f"the image {name} is not on this engine and cannot be pulled ({reason}): docker pull {name}, "
-            f"or name another in {image_variable(kit)}"
+            f"name another in {image_variable(kit)}, or use --provider native"
         ) from error
 
 
