@@ -53,7 +53,7 @@ class Cluster:
 
     def documented(self, command: str) -> list[str]:
         """The arguments of a command as docs/scaling.md has it, for this scheduler."""
-        (line,) = [line for line in PAGE.splitlines() if line.startswith(f"    {command} ")]
+        (line,) = [line for line in PAGE.splitlines() if line.startswith(f"    {command} ") and "tcp://" in line]
         own = line.partition("#")[0].replace("tcp://first:8786", self.address)
         return own.split()[1:]
 
