@@ -280,17 +280,8 @@ class _Race:
 
 def _log_table(records: Sequence[AttemptRecord], comparison: Comparison, metric: str, sign: float) -> pd.DataFrame:
     """One row a group of a block, one column a cell; finite values alone, more being better."""
-    groups = {(record.cell, record.block): record.group for record in records}
-    found: dict[str, dict[tuple[int, str], float]] = {}
-    for cell in dict.fromkeys(record.cell for record in records):
-        if comparison.obstacle([cell], pd.Series([0.0]), metric) and metric == CAPACITY:
-            continue
-        for block, value in comparison.block_logs(cell, metric).items():
-            number = int(str(block))
-            if np.isfinite(value) and (cell, number) in groups:
-                found.setdefault(cell, {})[number, groups[cell, number]] = sign * float(value)
-    table = pd.DataFrame(found)
-    if table.empty:
-        return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], []], names=["block", "group"]))
-    table.index = pd.MultiIndex.from_tuples(list(table.index), names=["block", "group"])
-    return table.sort_index()
+    cells = list(dict.fromkeys(record.cell for record in records))
+    if metric == CAPACITY:
+        cells = [cell for cell in cells if not comparison.obstacle([cell], comparison.block_logs(cell, metric), metric)]
+    logs = comparison.by_group(cells, metric)
+    return sign * logs.where(np.isfinite(logs))[[cell for cell in cells if cell in logs]]

@@ -40,8 +40,8 @@ class Chance:
         known = np.isfinite(values)
         self._freedom, squares, freedoms = 0.0, np.zeros(0), np.zeros(0)
         if known.any():
-            self._freedom = float(known.sum() - _rank(known))
-            squares = np.nansum(_residuals(values, known) ** 2, axis=0)
+            self._freedom = float(residual_freedom(known))
+            squares = np.nansum(residuals(values, known) ** 2, axis=0)
             freedoms = _freedom_of_columns(known)
         of_cells = freedoms >= 1
         self._variances, self._freedoms = squares[of_cells] / freedoms[of_cells], freedoms[of_cells]
@@ -78,7 +78,7 @@ class Chance:
         return math.exp(float(np.mean(logs)) + shift), weight
 
 
-def _residuals(values: Array, known: npt.NDArray[np.bool_]) -> Array:
+def residuals(values: Array, known: npt.NDArray[np.bool_]) -> Array:
     """What neither the cell nor the group of the block accounts for, by alternating between the two."""
     left = np.where(known, values, 0.0)
     rows, columns = (np.maximum(known.sum(axis=axis), 1) for axis in (1, 0))
@@ -92,14 +92,17 @@ def _residuals(values: Array, known: npt.NDArray[np.bool_]) -> Array:
     return left
 
 
-def _rank(known: npt.NDArray[np.bool_]) -> int:
-    """How many of the means are free: rows and columns, less one for each part that nothing ties to the others."""
+def residual_freedom(known: npt.NDArray[np.bool_]) -> int:
+    """Of the residuals: the figures, less the means that are free.
+
+    Free are rows and columns, less one for each part that nothing ties to the others.
+    """
     rows, columns = known.shape
     ties = sparse.lil_array((rows + columns, rows + columns), dtype=int)
     ties[:rows, rows:] = known
     used = np.concatenate([known.any(axis=1), known.any(axis=0)])
     _, labels = sparse.csgraph.connected_components(ties, directed=False)
-    return int(used.sum() - len(np.unique(labels[used])))
+    return int(known.sum() - used.sum() + len(np.unique(labels[used])))
 
 
 def _freedom_of_columns(known: npt.NDArray[np.bool_]) -> Array:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from runner.analysis.chance import residual_freedom, residuals
 from runner.analysis.decisions import FEWEST_BLOCKS
 from runner.analysis.inference import ALPHA, Estimate, detectable, p_value_above, paired
 
@@ -63,15 +64,12 @@ class Field:
     @cached_property
     def _chance(self) -> tuple[float, int]:
         """The standard deviation of one figure, and its degrees of freedom."""
-        inverse, projection, observed = self._solution
-        freedom = len(observed) - round(float(np.trace(projection)))
+        known = ~np.isnan(self._values)
+        freedom = residual_freedom(known)
         if freedom < 1:
             return np.nan, freedom
-        places = np.argwhere(~np.isnan(self._values))
-        fitted = inverse @ observed
-        columns = self._values.shape[1]
-        residuals = observed - fitted[places[:, 1]] - fitted[columns + places[:, 0]]
-        return float(np.sqrt(residuals @ residuals / freedom)), freedom
+        left = residuals(self._values, known)
+        return float(np.sqrt((left**2).sum() / freedom)), freedom
 
     def lead(self, ahead: str, behind: str) -> Estimate | None:
         """By how much one is ahead of the other; None where nothing ties them together.

@@ -75,9 +75,11 @@ class Comparison:
             self._logs[CAPACITY] = _Logs(pd.DataFrame(np.log(held)))
         #: Cells whose capacity is only known to be at least something: no ratio can be had of them.
         self._unbounded = _unbounded(capacities)
+        attempts = _attempts_of(windows, capacities)
         #: By cell: the host of each block. Nothing where there was but one.
-        self._hosts = _hosts_of_blocks(windows, capacities)
-        self._groups = windows.drop_duplicates(["block", "cell"]).set_index(["block", "cell"])["group"]
+        self._hosts = _hosts_of_blocks(attempts)
+        #: By cell: the group of each block.
+        self._groups = _groups_of_blocks(attempts)
         self._chances: dict[str, Chance] = {}
         silent = windows[windows["successes"] <= 0]
         #: Cells that answered nothing well in some window: no ratio can be had of them.
@@ -149,20 +151,24 @@ class Comparison:
     def _side_by_side(self, cell: str, reference: str, blocks: "pd.Index[int]") -> bool:
         if self._hosts:
             return False
-        groups = (self._groups.reindex([(block, name) for block in blocks]) for name in (cell, reference))
-        return next(groups).to_list() == next(groups).to_list()
+        own, other = self._groups[cell], self._groups[reference]
+        return all(own[block] == other[block] for block in blocks)
 
     def _chance(self, metric: str) -> Chance:
         if metric not in self._chances:
-            self._chances[metric] = Chance(self._by_group(metric))
+            self._chances[metric] = Chance(self.by_group(self._logs[metric].cells, metric))
         return self._chances[metric]
 
-    def _by_group(self, metric: str) -> pd.DataFrame:
-        """The logs of each block: a row for each group that ran in it, a column a cell."""
-        by_cell = {cell: self.block_logs(cell, metric) for cell in self._logs[metric].cells}
-        logs = pd.concat(by_cell, names=["cell", "block"]).rename("log").reset_index()
-        logs["group"] = self._groups.reindex(pd.MultiIndex.from_frame(logs[["block", "cell"]])).to_numpy()
-        return logs.pivot(index=["block", "group"], columns="cell", values="log")
+    def by_group(self, cells: Iterable[str], metric: str) -> pd.DataFrame:
+        """The metric's logarithm: a row for each group of a block, a column for each of the cells that has any."""
+        found = [
+            (block, self._groups[cell][block], cell, log)
+            for cell in cells
+            for logs in [self.block_logs(cell, metric)]
+            for block, log in zip(logs.index, logs, strict=True)
+        ]
+        rows = pd.DataFrame(found, columns=["block", "group", "cell", "log"])
+        return rows.pivot(index=["block", "group"], columns="cell", values="log")
 
     def family(self, pairs: Sequence[tuple[str, str]], metric: str) -> list[Ratio]:
         """(cell, reference) pairs in one metric, judged together."""
@@ -190,12 +196,22 @@ class Comparison:
         return [ratio for of_cell in zip(*families, strict=True) for ratio in of_cell]
 
 
-def _hosts_of_blocks(windows: pd.DataFrame, capacities: pd.DataFrame | None) -> "dict[str, pd.Series[str]]":
-    parts = [frame[["block", "cell", "host"]] for frame in (windows, capacities) if frame is not None]
-    attempts = pd.concat(parts).drop_duplicates(["block", "cell"])
+def _attempts_of(windows: pd.DataFrame, capacities: pd.DataFrame | None) -> pd.DataFrame:
+    parts = [frame[["block", "cell", "group", "host"]] for frame in (windows, capacities) if frame is not None]
+    return pd.concat(parts).drop_duplicates(["block", "cell"])
+
+
+def _hosts_of_blocks(attempts: pd.DataFrame) -> "dict[str, pd.Series[str]]":
     if attempts["host"].nunique() <= 1:
         return {}
     return {str(cell): of_cell.set_index("block")["host"] for cell, of_cell in attempts.groupby("cell")}
+
+
+def _groups_of_blocks(attempts: pd.DataFrame) -> dict[str, dict[int, str]]:
+    found: dict[str, dict[int, str]] = {}
+    for cell, block, group in zip(attempts["cell"], attempts["block"], attempts["group"], strict=True):
+        found.setdefault(cell, {})[block] = group
+    return found
 
 
 def _unbounded(capacities: pd.DataFrame | None) -> frozenset[str]:

@@ -71,7 +71,6 @@ class Channel:
 
     def hear(self, limit: float | None) -> dict[str, Any]:
         """The next line, each part of it at most `limit` seconds after the one before."""
-        self._socket.settimeout(limit)
         while not self.has_line:
             if len(self._read) > MOST:
                 raise Lost("carries something else than lines")
@@ -80,7 +79,7 @@ class Channel:
         self._read = bytearray(rest)
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
             raise Lost("carries something else than lines of JSON")
@@ -88,7 +87,6 @@ class Channel:
 
     def take(self, size: int, limit: float) -> bytes:
         """The `size` bytes behind the line that was heard last."""
-        self._socket.settimeout(limit)
         while len(self._read) < size:
             self._more(limit)
         payload = bytes(self._read[:size])
@@ -103,6 +101,7 @@ class Channel:
 
     def _more(self, limit: float | None) -> None:
         try:
+            self._socket.settimeout(limit)
             got = self._socket.recv(CHUNK)
         except TimeoutError:
             raise Lost(f"was silent for {limit:.0f} s") from None

@@ -106,6 +106,9 @@ class _Seat:
         finally:
             self._driver.hang_up()
             self._driver.end()
+            # The runner has it all, and a long run would fill this host's temporary folder.
+            for path in (self._driver.record, self._driver.record.with_suffix(".json")):
+                path.unlink(missing_ok=True)
 
     def _carry(self, channel: Channel) -> None:
         while True:

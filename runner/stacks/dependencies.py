@@ -170,7 +170,8 @@ def _of_virtual_environment(path: Path) -> Iterator[str]:
     path.read_text(encoding="utf-8")
     for site in path.parent.glob("lib/python*/site-packages"):
         for found in distributions(path=[str(site)]):
-            if found.name.lower() not in _ITS_TOOLS and (requirement := _installed(found)):
+            # What pip has left of a package that it removed, or was removing, has no name.
+            if found.name and found.name.lower() not in _ITS_TOOLS and (requirement := _installed(found)):
                 yield _checked(requirement)
 
 
@@ -179,9 +180,10 @@ def _installed(found: Distribution) -> str:
     origin = json.loads(found.read_text("direct_url.json") or "{}")
     if "dir_info" in origin:
         return ""
+    part = f"#subdirectory={origin['subdirectory']}" if origin.get("subdirectory") else ""
     if commit := origin.get("vcs_info", {}).get("commit_id"):
-        return f"{found.name} @ {origin['vcs_info']['vcs']}+{origin['url']}@{commit}"
-    return f"{found.name} @ {origin['url']}" if origin else f"{found.name}=={found.version}"
+        return f"{found.name} @ {origin['vcs_info']['vcs']}+{origin['url']}@{commit}{part}"
+    return f"{found.name} @ {origin['url']}{part}" if origin else f"{found.name}=={found.version}"
 
 
 def _is_local(source: Mapping[str, Any]) -> bool:

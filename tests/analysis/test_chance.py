@@ -1,6 +1,8 @@
 """What all cells say of how much each varies: exact on small tables; alarms and coverage on seeded simulations."""
 
+import logging
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,8 @@ from runner.analysis.inference import ALPHA, detectable, holm, interval_of, p_va
 RUNS = 400
 NOISE, WEATHER = 0.04, 0.1
 Table = npt.NDArray[np.float64]
+#: Draws how much each of so many cells varies.
+Spreads = Callable[[np.random.Generator, int], Table]
 
 
 def alike(dice: np.random.Generator, cells: int) -> Table:
@@ -29,9 +33,9 @@ def one_wild(dice: np.random.Generator, cells: int) -> Table:
     return spreads
 
 
-def table(dice: np.random.Generator, blocks: int, cells: int, spreads: object, *, heavy: bool = False) -> Table:
+def table(dice: np.random.Generator, blocks: int, cells: int, spreads: Spreads, *, heavy: bool = False) -> Table:
     chance = dice.standard_t(3, (blocks, cells)) if heavy else dice.normal(size=(blocks, cells))
-    return chance * spreads(dice, cells) + dice.normal(0, WEATHER, (blocks, 1))  # type: ignore[operator, no-any-return]
+    return chance * spreads(dice, cells) + dice.normal(0, WEATHER, (blocks, 1))
 
 
 def pairs(servers: int, settings: int) -> list[tuple[int, int]]:
@@ -97,11 +101,10 @@ def test_a_pair_that_varies_more_than_all_others_is_taken_at_its_own_word() -> N
 
 
 @pytest.mark.parametrize("blocks", [3, 6, 12])
-@pytest.mark.parametrize(
-    ("spreads", "heavy", "most"),
-    [(alike, False, 0.05), (about_alike, False, 0.05), (alike, True, 0.05), (one_wild, False, 0.11)],
-)
-def test_a_familys_false_alarms(blocks: int, spreads: object, heavy: bool, most: float) -> None:
+@pytest.mark.parametrize(("spreads", "heavy"), [(alike, False), (about_alike, False), (alike, True), (one_wild, False)])
+def test_a_familys_false_alarms(blocks: int, spreads: Spreads, heavy: bool) -> None:
+    """Kept in every case but that of one wild cell in three blocks, which docs/report.md owns up to."""
+    most = 2 * ALPHA if spreads is one_wild and blocks == 3 else ALPHA
     dice = np.random.default_rng(blocks)
     alarms, held, best_lost = 0, [], 0
     for _ in range(RUNS):
@@ -115,6 +118,8 @@ def test_a_familys_false_alarms(blocks: int, spreads: object, heavy: bool, most:
         if best:
             lead = p_value_above(chance.share(paired(column(values, best, 0))))
             best_lost += lead is not None and lead * 15 <= ALPHA
+    said = f"false alarms {alarms / RUNS:.1%}, best left out {best_lost / RUNS:.1%}, covered {np.mean(held):.1%}"
+    logging.getLogger(__name__).info(said)
     two_errors = 2 * math.sqrt(most * (1 - most) / RUNS)
     assert alarms / RUNS <= most + two_errors
     assert best_lost / RUNS <= most + two_errors
@@ -123,7 +128,7 @@ def test_a_familys_false_alarms(blocks: int, spreads: object, heavy: bool, most:
 
 @pytest.mark.parametrize("blocks", [3, 6])
 def test_the_smallest_detectable_effect_is_found_about_four_times_in_five(blocks: int) -> None:
-    """At three blocks two pairs of three hundred are a third of what a pair alone would need."""
+    """Judged as one of twelve ratios; the effect is what `detectable` says of the very table that it is put into."""
     dice = np.random.default_rng(blocks)
     found = []
     for _ in range(RUNS):

@@ -78,7 +78,9 @@ def test_a_virtual_environment_in_place_of_a_file(tmp_path: Path) -> None:
         "mine": ("0.1", {"url": "file:///src/mine", "dir_info": {"editable": True}}),
         "forked": ("2.0", {"url": "https://h.org/f.git", "vcs_info": {"vcs": "git", "commit_id": "a1b2"}}),
         "carried": ("1.0", {"url": "https://h.org/carried-1.0.zip", "archive_info": {}}),
+        "part": ("3.0", {"url": "https://h.org/p", "vcs_info": {"vcs": "git", "commit_id": "c3"}, "subdirectory": "b"}),
     }
+    (tmp_path / "lib" / "python3.12" / "site-packages" / "~emoved-1.0.dist-info").mkdir(parents=True)
     for name, (version, origin) in installed.items():
         info = tmp_path / "lib" / "python3.12" / "site-packages" / f"{name}-{version}.dist-info"
         info.mkdir(parents=True)
@@ -89,6 +91,7 @@ def test_a_virtual_environment_in_place_of_a_file(tmp_path: Path) -> None:
         "Django==5.2.4",
         "carried @ https://h.org/carried-1.0.zip",
         "forked @ git+https://h.org/f.git@a1b2",
+        "part @ git+https://h.org/p@c3#subdirectory=b",
     )
 
 
