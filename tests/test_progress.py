@@ -82,7 +82,7 @@ def test_the_bar_shows_cell_phase_share_and_time_left(monkeypatch: pytest.Monkey
 
 
 def test_time_book_adds_up_by_name_and_counts_failures_too() -> None:
-    book = TimeBook()
+    book, began = TimeBook(), time.monotonic()
     for _ in range(2):
         with book.spent("count"):
             time.sleep(0.02)
@@ -97,3 +97,4 @@ def test_time_book_adds_up_by_name_and_counts_failures_too() -> None:
     assert set(book.seconds) == {"count", "down"}
     assert book.seconds["count"] >= 0.04
     assert book.seconds["down"] >= 0.01
+    assert sum(book.seconds.values()) <= time.monotonic() - began

@@ -194,6 +194,8 @@ class LoadHosts:
         channel.close()
 
     def _unfit(self, name: str, hello: dict[str, Any]) -> str:
+        if self._closing:
+            return "the run is over"
         if name not in self._entries:
             return f"the matrix has no load host {name}, but {', '.join(self._entries)}"
         if name in self._joined:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -319,6 +320,16 @@ def test_strangers_are_sent_away_in_time(alone: Run, monkeypatch: pytest.MonkeyP
                 os.write(stranger.fileno(), said)
             with pytest.raises(Lost, match=r"ended|failed"):
                 stranger.hear(30.0)
+
+
+def test_who_comes_when_the_run_is_over_is_sent_away(alone: Run) -> None:
+    """It had been let in at the door, and nobody would tell it later."""
+    token, _ = alone.commands["near"]
+    with contextlib.closing(Channel.to(alone.hosts.address.host, alone.hosts.address.port, 5.0)) as late:
+        assert select.select([late.fileno()], [], [], 30)[0], "it was asked who it is"
+        alone.hosts.close()
+        with pytest.raises(Refused, match="the run is over"):
+            introduce(late, token, {"host": "near", "code": own_code()}, 30.0)
 
 
 @contextlib.contextmanager

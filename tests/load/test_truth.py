@@ -80,13 +80,10 @@ def near(measured: float, programmed: float) -> bool:
 
 
 def once(tmp_path: Path, check: Callable[[Path], str]) -> None:
-    """Passes if `check` finds nothing to complain of in one of the tries."""
+    """Passes if `check` finds nothing to complain of in one of the tries; what it asserts holds in each."""
     complaints = []
     for number in range(TRIES):
-        try:
-            complaint = check(tmp_path / str(number))
-        except AssertionError as error:
-            complaint = str(error)
+        complaint = check(tmp_path / str(number))
         if not complaint:
             return
         complaints.append(complaint)
@@ -105,9 +102,9 @@ def test_recorded_quantiles_are_the_programmed_ones(
         with truth(delays_ms=delays) as address:
             _, frame = record(address, folder, users=8, seconds=3.0)
         seen = quantile(frame["service_ms"], 0.5), quantile(frame["service_ms"], 0.99)
-        assert len(frame) > 200
         assert (frame["intended"] == frame["offset"]).all(), "in the closed model a request is due when it leaves"
-        return "" if near(seen[0], p50) and near(seen[1], p99) else f"p50 and p99 were {seen}"
+        as_programmed = len(frame) > 200 and near(seen[0], p50) and near(seen[1], p99)
+        return "" if as_programmed else f"p50 and p99 of {len(frame)} were {seen}"
 
     once(tmp_path, check)
 
@@ -138,12 +135,13 @@ def test_a_stall_shows_in_full_in_the_open_model(tmp_path: Path) -> None:
         with truth(delays_ms=[DELAY * 1000], stall=STALL) as address:
             driven, frame = record(address, folder, users=USERS, seconds=SECONDS, rate=RATE)
         response = frame["service_ms"] + (frame["offset"] - frame["intended"]) * 1000
-        assert driven.due == pytest.approx(RATE * SECONDS, abs=2)
-        assert driven.late > 0.2 * driven.due, "those that the stall held up"
-        assert driven.dropped == 0
-        assert len(frame) == driven.due
+        assert len(frame) + driven.dropped == driven.due
         seen, service = quantile(response, 0.99), quantile(frame["service_ms"], 0.99)
-        return "" if near(seen, expected) and service < 50 else f"p99: {seen} for {expected}, service {service}"
+        held_up = driven.late > 0.2 * driven.due
+        undisturbed = abs(driven.due - RATE * SECONDS) <= 2 and driven.dropped == 0
+        if undisturbed and held_up and near(seen, expected) and service < 50:
+            return ""
+        return f"p99: {seen} for {expected}, service {service}; {driven}"
 
     once(tmp_path, check)
 
@@ -154,10 +152,8 @@ def test_what_cannot_be_sent_is_dropped_and_counted(tmp_path: Path) -> None:
     def check(folder: Path) -> str:
         with truth(delays_ms=[20.0]) as address:
             driven, frame = record(address, folder, users=1, seconds=2.0, rate=100.0)
-        assert driven.due == pytest.approx(200, abs=2)
         assert len(frame) + driven.dropped == driven.due
-        assert 85 <= driven.dropped <= 130
-        return ""
+        return "" if abs(driven.due - 200) <= 2 and 85 <= driven.dropped <= 130 else str(driven)
 
     once(tmp_path, check)
 
@@ -167,9 +163,9 @@ def test_poisson_arrivals_have_the_rate_and_the_spread(tmp_path: Path) -> None:
         with truth(delays_ms=[1.0]) as address:
             driven, frame = record(address, folder, users=50, seconds=3.0, rate=300.0, arrivals="poisson")
         gaps = frame["intended"].sort_values().diff().dropna()
-        assert driven.due == pytest.approx(900, abs=4 * 30)
+        assert len(frame) + driven.dropped == driven.due
         # For an exponential distribution the standard deviation is the mean.
-        assert gaps.std() / gaps.mean() == pytest.approx(1.0, abs=0.15)
-        return ""
+        spread = gaps.std() / gaps.mean()
+        return "" if abs(driven.due - 900) <= 4 * 30 and abs(spread - 1) <= 0.15 else f"spread {spread}; {driven}"
 
     once(tmp_path, check)

@@ -141,7 +141,9 @@ def test_a_cut_connection_leaves_a_gap_with_its_reason(start: Start, database: D
     assert offsets.min() < at < offsets.max()
     assert offsets.diff().max() >= RECONNECT_SECONDS
     quality = sampler.quality()
+    seconds = time.monotonic() - zero
     assert quality.achieved_per_second < 50
+    assert quality.taken <= 50 * (seconds - RECONNECT_SECONDS) + 2, "what the gap has cost is not made up for"
 
 
 def cut_own_sessions(database: Database) -> None:

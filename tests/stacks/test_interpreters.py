@@ -6,10 +6,16 @@ from collections.abc import Callable
 import pytest
 
 from runner.errors import EnvironmentUnfit
-from runner.stacks.interpreters import PYTHONS, PythonMissing, PythonUnfit, under_fitting_python
+from runner.stacks import interpreters
+from runner.stacks.interpreters import PythonMissing, PythonUnfit, under_fitting_python
 
-OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
-NEWER = PYTHONS[PYTHONS.index(OWN) + 1 :]
+OLDER, OWN, *NEWER = (f"3.{sys.version_info.minor + step}" for step in range(-1, 4))
+
+
+@pytest.fixture(autouse=True)
+def _pythons_about_the_runners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever runs the tests, there are newer ones."""
+    monkeypatch.setattr(interpreters, "PYTHONS", (OLDER, OWN, *NEWER))
 
 
 def machine(*, fits: str, missing: str = "none") -> tuple[list[str], Callable[[str], str]]:
