@@ -27,6 +27,8 @@ REPLY = 60
 #: How an engine refuses, or shows that it is gone, in the middle of an answer too.
 ENGINE_ERRORS = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 
+_LEFT_BEHIND = ("__pycache__", ".git")
+
 
 def connect() -> docker.DockerClient:
     """The engine that DOCKER_HOST or the client's context names; EnvironmentUnfit where none answers."""
@@ -169,13 +171,17 @@ def tar(files: Mapping[Path, bytes]) -> io.BytesIO:
     return buffer
 
 
-def tree(paths: Iterable[Path], owner: int, *, skip: Callable[[Path], bool] = lambda _: False) -> io.BytesIO:
-    """An archive of files and folders under their own absolute paths, which whoever is inside may walk to."""
+def tree(paths: Iterable[Path], owner: int) -> io.BytesIO:
+    """An archive of files and folders under their own absolute paths, which whoever is inside may walk to.
+
+    Bytecode, a repository's history and a project's own virtual environment stay behind.
+    """
     buffer = io.BytesIO()
     known: set[Path] = set()
 
     def mine(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        if "__pycache__" in entry.name or skip(Path("/", entry.name)):
+        path = Path("/", entry.name)
+        if path.name in _LEFT_BEHIND or (entry.isdir() and (path / "pyvenv.cfg").exists()):
             return None
         entry.uid = entry.gid = owner
         entry.uname = entry.gname = ""

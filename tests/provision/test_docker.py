@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -103,6 +104,16 @@ def test_the_agent_gets_all_that_it_imports_and_needs_nothing_more(tmp_path: Pat
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", source], capture_output=True, text=True, check=False)
     assert done.stdout == "ready\n", done.stderr
+
+
+def test_what_no_process_reads_stays_behind(tmp_path: Path) -> None:
+    left = ("shop/__pycache__/views.pyc", ".git/HEAD", ".venv/pyvenv.cfg", ".venv/lib/a")
+    for name in ("manage.py", "shop/views.py", *left):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with tarfile.open(fileobj=engine.tree([tmp_path], owner=65534)) as archive:
+        files = {Path("/", entry.name) for entry in archive if entry.isfile()}
+    assert files == {tmp_path / "manage.py", tmp_path / "shop" / "views.py"}
 
 
 # --- with one ---
