@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,13 +15,13 @@ import docker
 import pytest
 from docker.context import ContextAPI
 
-from runner import waiting
+from runner import ssh, waiting
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision import engine
 from runner.provision.commands import PYTHON
 from runner.provision.container import usage_of
 from runner.provision.docker import DockerProvider
-from runner.provision.engine import LABEL
+from runner.provision.engine import LABEL, EngineApi
 from runner.provision.pod import MODULES, PACKAGE
 from runner.provision.roles import Roles
 from runner.provision.service import Address, Command, Kit, Service, Usage
@@ -93,6 +94,53 @@ def test_the_engine_of_the_clients_context(monkeypatch: pytest.MonkeyPatch, tmp_
     assert engine.address() == "unix:///run/near.sock"
 
 
+def test_an_engine_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An address or a context, whatever DOCKER_HOST says."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(EnvironmentUnfit, match=r"Docker has no context 'far': .* no config.json: echo '{}' > "):
+        engine.connect("far")
+    (tmp_path / "config.json").write_text("{}")
+    assert engine.address("ssh://me@far.example") == "ssh://me@far.example"
+    ContextAPI.create_context("far", host="tcp://127.0.0.1:9", skip_tls_verify=True)
+    assert (engine.host("far"), engine.ip_of("far"), engine.is_local("far")) == ("127.0.0.1", "127.0.0.1", False)
+    with pytest.raises(EnvironmentUnfit, match=r"Docker has no context 'near': docker context ls$"):
+        engine.connect("near")
+    with pytest.raises(
+        EnvironmentUnfit, match=r"no Docker engine answers on 127\.0\.0\.1 \(far, http://127\.0\.0\.1:9: "
+    ):
+        engine.connect("far")
+    with pytest.raises(EnvironmentUnfit, match=r"the host nowhere\.invalid of the Docker engine .* is not known"):
+        engine.ip_of("ssh://me@nowhere.invalid")
+    with pytest.raises(
+        EnvironmentUnfit, match=r"the Docker engine ssh://me:secret@far: found .*, allowed: ssh://user@"
+    ):
+        engine.connect("ssh://me:secret@far")
+
+
+def test_an_engines_own_authority_goes_before_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/network.pem")
+    with closing(EngineApi(base_url="tcp://127.0.0.1:9", version="1.41")) as api:
+        asked: tuple[Any, ...] = ("https://127.0.0.1:9", {}, None, None, None)
+        assert api.merge_environment_settings(*asked)["verify"] == "/network.pem"
+        api.verify = "/own.pem"
+        assert api.merge_environment_settings(*asked)["verify"] == "/own.pem"
+
+
+@pytest.mark.parametrize(
+    ("program", "port", "words"),
+    [
+        (f"ssh -F {os.devnull}", 9, "[Cc]onnection refused"),
+        ("no-such-ssh", 7, "No such file or directory: 'no-such-ssh'"),
+    ],
+)
+def test_ssh_that_gets_nowhere_says_why(monkeypatch: pytest.MonkeyPatch, program: str, port: int, words: str) -> None:
+    monkeypatch.setenv(ssh.VARIABLE, program)
+    whole = rf"answers on 127\.0\.0\.1 \(ssh://me@127\.0\.0\.1:{port}: .*; ssh said: .*{words}"
+    with pytest.raises(EnvironmentUnfit, match=whole):
+        engine.connect(f"ssh://me@127.0.0.1:{port}")
+
+
 def test_the_agent_gets_all_that_it_imports_and_needs_nothing_more(tmp_path: Path) -> None:
     """The image has Python and its standard library; whatever else the runner has is not there."""
     for name in MODULES:
@@ -103,6 +151,16 @@ def test_the_agent_gets_all_that_it_imports_and_needs_nothing_more(tmp_path: Pat
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", source], capture_output=True, text=True, check=False)
     assert done.stdout == "ready\n", done.stderr
+
+
+def test_what_no_process_reads_stays_behind(tmp_path: Path) -> None:
+    left = ("shop/__pycache__/views.pyc", ".git/HEAD", ".venv/pyvenv.cfg", ".venv/lib/a")
+    for name in ("manage.py", "shop/views.py", *left):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with tarfile.open(fileobj=engine.tree([tmp_path], owner=65534)) as archive:
+        files = {Path("/", entry.name) for entry in archive if entry.isfile()}
+    assert files == {tmp_path / "manage.py", tmp_path / "shop" / "views.py"}
 
 
 # --- with one ---
