@@ -73,7 +73,7 @@ test-fast: setup-dev ## run the tests that start no server
 
 .PHONY: test-docker
 test-docker: setup-dev ## run the tests of whole runs in Docker, which build every image first
-	@CONNBENCH_DOCKER_TESTS=1 $(BIN)/pytest tests/test_docker*.py tests/test_compose.py tests/provision/test_docker.py $(ARGS)
+	@CONNBENCH_DOCKER_TESTS=1 $(BIN)/pytest tests/test_docker*.py tests/test_apart.py tests/test_compose.py tests/provision/test_docker.py $(ARGS)
 
 .PHONY: lint
 lint: setup-dev ## check style and types

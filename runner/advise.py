@@ -78,7 +78,7 @@ def run_advise(options: AdviseOptions, results: Console, messages: Console) -> i
             f"a coarse pass alone takes about {duration(coarse)}, and there are {duration(limits.within)}: "
             "raise --within, take values out of the matrix, or shorten its load"
         )
-    site = choose_site(options.run.provider, plan.cells.values())
+    site = choose_site(options.run.provider, plan)
     site.require(plan)
     environments = site.environments(plan.cells.values(), messages)
     with own_turn(wait=options.run.wait, say=say):

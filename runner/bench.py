@@ -89,7 +89,7 @@ def measure(options: Options, messages: Console) -> tuple[RunFolder, RunEnd]:
     expansion = expand(matrix, options.most_cells)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     plan = make_plan(expansion, matrix, seed, options.only, options.quick, options.blocks, options.shard)
-    site = choose_site(options.provider, plan.cells.values())
+    site = choose_site(options.provider, plan)
     site.require(plan)
     app = load_app(matrix.app)
     plan = for_app(plan, app)

@@ -103,7 +103,7 @@ def measure_gate(options: GateOptions, messages: Console) -> Measured:
     with ExitStack() as stack:
         apps = _take_apps(sides, stack)
         sides = {name: replace(side, cell=with_app(side.cell, apps[name])) for name, side in sides.items()}
-        site = choose_site(options.run.provider, [side.cell for side in sides.values()])
+        site = choose_site(options.run.provider, _plan(sides, matrix, options.run.seed))
         sides = under_one_python(sides, site, messages)
         plan = _plan(sides, matrix, options.run.seed)
         site.require(plan)

@@ -15,7 +15,7 @@ from runner.matrix.expansion import Expansion
 from runner.matrix.phases import SERVER_FAULTS, faults
 from runner.matrix.prediction import predict, usable_connections
 from runner.matrix.spec import BlockRange, MatrixFile, SamplingSpec
-from runner.provision.roles import ANYTHING, Roles
+from runner.provision.roles import ANYTHING, Hosts, Roles
 
 # --quick shows that every cell works and roughly what it does, in three minutes for some thirty cells on
 # two cores. Windows of half a second are too short to rank cells that are near each other; two of them show
@@ -107,6 +107,7 @@ class Plan:
     groups: tuple[PlannedGroup, ...]
     adaptive: BlockRange | None = None
     roles: Roles = ANYTHING
+    hosts: Hosts | None = None
 
     @property
     def at_least(self) -> "Plan":
@@ -168,7 +169,7 @@ def make_plan(
     planned = tuple(group for number in numbers for group in _block(number, groups, seed) if group.name in names)
     kept = {cell.id for group in own for cell in group.cells}
     cells = {name: cell for name, cell in cells.items() if name in kept}
-    return Plan(seed, quick, count, cells, matrix.sampling, planned, adaptive, matrix.roles)
+    return Plan(seed, quick, count, cells, matrix.sampling, planned, adaptive, matrix.roles, matrix.hosts)
 
 
 def _most(blocks: int | BlockRange) -> int:
@@ -361,7 +362,7 @@ def plan_of_two(base: Cell, candidate: Cell, matrix: MatrixFile, seed: int, bloc
         own_seed = derive_seed(seed, block)
         groups.append(PlannedGroup(block, "gate", base.database_name, own_seed, attempts, "ABBA", own))
     cells = {base.id: base, candidate.id: candidate}
-    return Plan(seed, False, blocks, cells, matrix.sampling, tuple(groups), roles=matrix.roles)
+    return Plan(seed, False, blocks, cells, matrix.sampling, tuple(groups), roles=matrix.roles, hosts=matrix.hosts)
 
 
 def plan_of_rounds(cells: Sequence[Cell], matrix: MatrixFile, seed: int, blocks: int) -> Plan:
@@ -369,7 +370,7 @@ def plan_of_rounds(cells: Sequence[Cell], matrix: MatrixFile, seed: int, blocks:
     by_id = {cell.id: cell for cell in cells}
     keys = {cell.id: group.database_key for group in _groups(cells) for cell in group.cells}
     groups = [group for block in range(1, blocks + 1) for group in _drawn(block, cells, keys, seed)]
-    return Plan(seed, False, blocks, by_id, matrix.sampling, tuple(groups), roles=matrix.roles)
+    return Plan(seed, False, blocks, by_id, matrix.sampling, tuple(groups), roles=matrix.roles, hosts=matrix.hosts)
 
 
 def regrouped(plan: Plan, block: int, chosen: Collection[str]) -> tuple[PlannedGroup, ...]:

@@ -85,7 +85,7 @@ def prepare_database(
     What it opened is closed by `closing`, the server by its provider.
     """
     database = make_database(spec)
-    database.start(provider, name, logs)
+    database.start(provider.at("database"), name, logs)
     closing.callback(database.close)
     distance = set_apart(database, provider, name, logs) if spec.round_trip else None
     address = database.service.address if distance is None else distance.relay.address

@@ -207,7 +207,7 @@ def _site(record: RunRecord, plan: Plan) -> Site:
     if record.provider not in SITES:
         known = ", ".join(SITES)
         raise UsageError(f"run.json: the run was made under {record.provider!r}; this connbench knows {known}")
-    return choose_site(record.provider, plan.cells.values())
+    return choose_site(record.provider, plan)
 
 
 def _together(before: RunEnd | None, now: RunEnd) -> RunEnd:

@@ -233,7 +233,7 @@ class Run:
         prepared = prepare_database(
             name, first.database, self._apps[first.id], environments, provider, self._logs, rate, closing
         )
-        database = prepared.database
+        database, away = prepared.database, provider.round_trip_to("database")
         self._databases.append(
             DatabaseRecord(
                 name=name,
@@ -241,6 +241,7 @@ class Run:
                 settings=database.applied_settings,
                 unknown=database.unknown,
                 distance=_distance_record(first.database.round_trip, prepared.distance),
+                round_trip_ms=None if away is None else away * 1000,
             )
         )
         return prepared

@@ -1,5 +1,6 @@
 """What a run needs of its provider before anything is started: that it can run the plan, environments, versions."""
 
+import ipaddress
 import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -14,11 +15,12 @@ from runner.host import describe_versions, installed_servers
 from runner.matrix.cells import Cell, own_engines
 from runner.plan import Plan
 from runner.provision import engine
+from runner.provision.apart import ApartProvider
 from runner.provision.commands import PYTHON
 from runner.provision.docker import DockerProvider
 from runner.provision.native import NativeProvider
-from runner.provision.roles import Roles
-from runner.provision.service import Kit, Provider
+from runner.provision.roles import Hosts, Roles
+from runner.provision.service import PLACED, Kit, Provider, Role
 from runner.stacks.databases import mysql_server, postgres
 from runner.stacks.databases.hosted_place import refuse_unfit
 from runner.stacks.databases.postgres import PostgresSpec
@@ -103,12 +105,12 @@ class DockerSite:
 
     def versions(self, environments: Mapping[Recipe, AppEnvironment], cells: Iterable[Cell]) -> dict[str, str]:
         engine_version = str(self._client.version()["Version"])
-        images = {f"image/{kit.name}": self._image(kit) for kit in kits_of(cells)}
-        apps = {f"image/{one.kit.name}": self._image(one.kit) for one in environments.values() if one.kit is not None}
-        return {**describe_versions(environments), "docker": engine_version, **images, **apps}
+        apps = [one.kit for one in environments.values() if one.kit is not None]
+        images = {f"image/{kit.name}": self._image(kit, self._client) for kit in (*kits_of(cells), *apps)}
+        return {**describe_versions(environments), "docker": engine_version, **images}
 
-    def _image(self, kit: Kit) -> str:
-        return f"{engine.image_of(kit)} {engine.digest_of(engine.find_image(self._client, kit))}"
+    def _image(self, kit: Kit, client: docker.DockerClient) -> str:
+        return f"{engine.image_of(kit)} {engine.digest_of(engine.find_image(client, kit))}"
 
     def provider(self, roles: Roles) -> DockerProvider:
         return DockerProvider(roles)
@@ -122,7 +124,7 @@ def why_native(cell: Cell) -> str:
     if cell.environment.system_python:
         return "mod_wsgi is bound to the system's own Python and Apache, which the app's image does not have"
     if cell.load.hosts:
-        return "the containers' network is the runner's alone, and load.hosts are elsewhere"
+        return "containers do not have the address load.reach, where load.hosts look for the app"
     if cell.database.hosted:
         return (
             f"the connections to {cell.database_name} (url_from) are counted as they leave this machine, "
@@ -131,10 +133,67 @@ def why_native(cell: Cell) -> str:
     return ""
 
 
-def choose_site(name: str, cells: Iterable[Cell]) -> Site:
+class SitesApart(DockerSite):
+    """A Docker engine for each part of a stack: what an engine needs to have is what its parts are made of."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
+
+    @cached_property
+    def _clients(self) -> Mapping[Role, docker.DockerClient]:
+        return {role: engine.connect(self._hosts.of(role)) for role in PLACED}
+
+    @cached_property
+    def _client(self) -> docker.DockerClient:
+        """The app's: its image is built there."""
+        return self._clients["app"]
+
+    def require(self, plan: Plan) -> None:
+        for cell in plan.cells.values():
+            if reason := why_native(cell):
+                raise EnvironmentUnfit(f"{cell.id}: {reason}: take that out, or `hosts`")
+        self._refuse_hosts_that_cannot_meet()
+        for role, client in self._clients.items():
+            plan.roles.only(role).refuse_beyond(int(client.info()["NCPU"]))
+        for role, kit in self._kits(plan.cells.values()):
+            engine.find_image(self._clients[role], kit)
+
+    def _refuse_hosts_that_cannot_meet(self) -> None:
+        for role in PLACED if self._hosts.apart else ():
+            name = self._hosts.of(role)
+            if ipaddress.ip_address(engine.ip_of(name)).is_loopback:
+                raise EnvironmentUnfit(
+                    f"hosts.{role}: {name} is {engine.ip_of(name)} from here, where the other hosts do not find it: "
+                    "name it by an address that all of them reach"
+                )
+
+    def versions(self, environments: Mapping[Recipe, AppEnvironment], cells: Iterable[Cell]) -> dict[str, str]:
+        found = super().versions(environments, [])
+        for role, kit in self._kits(cells):
+            found[f"image/{kit.name}"] = self._image(kit, self._clients[role])
+        for role, client in self._clients.items():
+            info = client.info()
+            found[f"host/{role}"] = f"{self._hosts.of(role)}, {info['NCPU']} cores, Linux {info['KernelVersion']}"
+        return found
+
+    def _kits(self, cells: Iterable[Cell]) -> list[tuple[Role, Kit]]:
+        """What each engine has to have; all of them what looks after the others."""
+        needed = [kit for kit in kits_of(cells) if kit != PYTHON]
+        roles: list[Role] = ["pooler" if kit == pgbouncer.KIT else "database" for kit in needed]
+        return [*((role, PYTHON) for role in PLACED), *zip(roles, needed, strict=True)]
+
+    def provider(self, roles: Roles) -> ApartProvider:
+        return ApartProvider(roles, self._hosts)
+
+
+def choose_site(name: str, plan: Plan) -> Site:
     """By name; `auto` is Docker where an engine answers and can run all the cells, else this machine."""
+    if plan.hosts is not None:
+        if name == NativeSite.kind:
+            raise EnvironmentUnfit("hosts: parts of a stack are put elsewhere as containers: use --provider docker")
+        return SitesApart(plan.hosts)
     if name == AUTO:
-        native = any(map(why_native, cells)) or not engine.answers()
+        native = any(map(why_native, plan.cells.values())) or not engine.answers()
         name = "native" if native else "docker"
     return SITES[name]()
 

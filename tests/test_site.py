@@ -1,6 +1,7 @@
 """Where a plan runs: what `auto` takes, and what is needed there."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.plan import Plan, make_plan
 from runner.provision import engine
+from runner.provision.roles import Hosts
 from runner.provision.service import Kit
-from runner.site import DockerSite, NativeSite, choose_site, kits_of
+from runner.site import DockerSite, NativeSite, SitesApart, choose_site, kits_of
 from runner.stacks.app import ROOT
 from runner.stacks.versions import Recipe
 
@@ -35,18 +37,18 @@ DRIVEN = _of("tests/matrices/docker.yaml", hosts=["far"], reach="192.0.2.1")
 
 
 @pytest.mark.parametrize(
-    ("name", "answers", "cells", "kind"),
+    ("name", "answers", "plan", "kind"),
     [
-        ("auto", True, CELLS, "docker"),
-        ("auto", False, CELLS, "native"),
-        *(("auto", True, plan.cells.values(), "native") for plan in (APACHE, HOSTED, DRIVEN)),
-        ("native", True, CELLS, "native"),
-        ("docker", False, CELLS, "docker"),
+        ("auto", True, PLAN, "docker"),
+        ("auto", False, PLAN, "native"),
+        *(("auto", True, plan, "native") for plan in (APACHE, HOSTED, DRIVEN)),
+        ("native", True, PLAN, "native"),
+        ("docker", False, PLAN, "docker"),
     ],
 )
-def test_which_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, answers: bool, cells: Any, kind: str) -> None:
+def test_which_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, answers: bool, plan: Plan, kind: str) -> None:
     monkeypatch.setattr(engine, "answers", lambda: answers)
-    assert choose_site(name, cells).kind == kind
+    assert choose_site(name, plan).kind == kind
     assert {one.kind for one in (NativeSite(), DockerSite())} == {"native", "docker"}
 
 
@@ -66,12 +68,46 @@ def test_docker_without_an_engine_says_what_to_do() -> None:
     [
         (APACHE, "mod_wsgi is bound to the system's own Python"),
         (HOSTED, r"the connections to prod-like \(url_from\) are counted as they leave this machine"),
-        (DRIVEN, r"load\.hosts are elsewhere"),
+        (DRIVEN, r"containers do not have the address load\.reach"),
     ],
 )
 def test_what_cannot_be_in_containers_is_refused_before_the_engine_is_asked(plan: Plan, reason: str) -> None:
     with pytest.raises(EnvironmentUnfit, match=rf"{reason}.*: take that out, or use --provider native"):
         DockerSite().require(plan)
+
+
+def _apart(app: str, database: str) -> Plan:
+    hosts = Hosts(app=app, database=database)
+    return make_plan(expand(MATRIX), MATRIX.model_copy(update={"hosts": hosts}), seed=1)
+
+
+def test_hosts_take_docker() -> None:
+    plan = _apart("tcp://192.0.2.1:2376", "tcp://192.0.2.2:2376")
+    for name in ("auto", "docker"):
+        assert isinstance(choose_site(name, plan), SitesApart)
+    with pytest.raises(EnvironmentUnfit, match=r"hosts: .* as containers: use --provider docker"):
+        choose_site("native", plan)
+
+
+def test_a_host_whose_engine_does_not_answer_is_named() -> None:
+    plan = _apart("tcp://127.0.0.1:9", "tcp://127.0.0.1:9")
+    words = r"hosts: no Docker engine answers on 127\.0\.0\.1 \(tcp://127\.0\.0\.1:9: "
+    with pytest.raises(EnvironmentUnfit, match=words):
+        choose_site("auto", plan).require(plan)
+
+
+def test_a_host_that_the_others_do_not_find_is_refused() -> None:
+    plan = _apart("tcp://192.0.2.1:2376", "ssh://me@localhost")
+    words = r"hosts\.database: ssh://me@localhost is 127\.0\.0\.1 from here, where the other hosts do not find it"
+    with pytest.raises(EnvironmentUnfit, match=words):
+        choose_site("auto", plan).require(plan)
+
+
+@pytest.mark.parametrize("plan", [APACHE, HOSTED, DRIVEN])
+def test_hosts_are_refused_what_containers_are(plan: Plan) -> None:
+    plan = replace(plan, hosts=Hosts(app="tcp://192.0.2.1:2376", database="tcp://192.0.2.2:2376"))
+    with pytest.raises(EnvironmentUnfit, match=r": take that out, or `hosts`"):
+        choose_site("auto", plan).require(plan)
 
 
 def test_the_environment_names_another_image(monkeypatch: pytest.MonkeyPatch) -> None:

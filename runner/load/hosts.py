@@ -22,10 +22,6 @@ from runner.provision.service import Address, Command, OwnService, Provider
 from runner.stacks.app import ROOT
 
 LOOK_EVERY = 0.2
-#: What calls ssh, where it is to be called with options of one's own (as git's GIT_SSH_COMMAND).
-SSH_VARIABLE = "CONNBENCH_SSH"
-# It must never ask anything: nobody is there to answer.
-SSH_OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5")
 
 
 class LoadHosts:
@@ -227,8 +223,7 @@ class LoadHosts:
             f"exec {shlex.join(self._command(entry))}",
         ]
         there = f"exec sh -c {shlex.quote(' && '.join(steps))}"
-        program = shlex.split(os.environ.get(SSH_VARIABLE, "ssh"))
-        ssh = [*program, *SSH_OPTIONS, *entry.ssh.arguments, there]
+        ssh = entry.ssh.command(there)
         env = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
         command = Command(["sh", "-c", 'exec "$@" <"$0"', str(token), *ssh], env)
         self._called[entry.name] = self._provider.start_own(

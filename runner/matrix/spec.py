@@ -12,7 +12,7 @@ from runner.matrix.limits import AdviseSpec
 from runner.matrix.phases import Phases
 from runner.matrix.slo import Rate, SearchSpec, ServiceLevel, refuse_mismatch
 from runner.models import Strict
-from runner.provision.roles import Roles
+from runner.provision.roles import Hosts, Roles
 from runner.shares import Share
 from runner.stacks.app import Timing
 from runner.stacks.connection import ConnectionSpec
@@ -210,6 +210,8 @@ class MatrixFile(Strict):
     versions: VersionsSpec = Field(default_factory=VersionsSpec)
     #: What the parts of every stack may use of the machine.
     roles: Roles = Field(default_factory=Roles)
+    #: The Docker engines that have the app, the database and the pooler, where they are to be on hosts of their own.
+    hosts: Hosts | None = None
     blocks: Blocks = 3
     databases: Mapping[Name, AnyDatabaseSpec] = Field(min_length=1)
     servers: Mapping[Name, AnyServerSpec] = Field(min_length=1)

@@ -9,8 +9,10 @@ import contextlib
 import itertools
 import json
 import os
+import socket
 import socketserver
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,13 @@ from runner.provision.seen import as_plain
 
 PORT = 14999
 TOKEN = "CONNBENCH_AGENT_TOKEN"
+#: In its environment: `address:port`, at all addresses where it is `:port`.
+LISTEN = "CONNBENCH_AGENT_LISTEN"
 READY = "ready"
 #: Bytes of a file in one answer.
 MOST = 4 << 20
+#: Connections of which the quickest counts, and seconds for each.
+ROUND_TRIPS, ROUND_TRIP_LIMIT = 20, 5.0
 
 
 class Agent:
@@ -39,6 +45,8 @@ class Agent:
             "room": self.room,
             "established": self.established,
             "watch": self.watch,
+            "network": self.network,
+            "round_trip": self.round_trip,
             "close": self.close,
         }
         try:
@@ -63,9 +71,24 @@ class Agent:
     def established(self, port: int) -> dict[str, Any]:
         return {"ports": sorted(wire.established(port))}
 
-    def watch(self, port: int, host: str) -> dict[str, Any]:
+    def network(self) -> dict[str, Any]:
+        """What two agents have in common that see the same packets: the kernel, and the network in it."""
+        kernel = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return {"network": [kernel, Path("/proc/self/ns/net").stat().st_ino]}
+
+    def round_trip(self, host: str, port: int) -> dict[str, Any]:
+        """What a packet to another agent and its answer take: a connection is open when its first is answered."""
+        quickest = ROUND_TRIP_LIMIT
+        for _ in range(ROUND_TRIPS):
+            begun = time.perf_counter()
+            with socket.create_connection((host, port), timeout=ROUND_TRIP_LIMIT):
+                quickest = min(quickest, time.perf_counter() - begun)
+        return {"seconds": quickest}
+
+    def watch(self, port: int) -> dict[str, Any]:
+        """Whichever way its clients take: from an address of the host to another of them it is the loopback's."""
         number = next(self._numbers)
-        self._watches[number] = wire.watch(port, host)
+        self._watches[number] = wire.watch_on(port, wire.EVERY_INTERFACE)
         return {"watch": number}
 
     def close(self, watch: int) -> dict[str, Any]:
@@ -90,7 +113,8 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self) -> None:
         self.agent = Agent()
-        super().__init__(("0.0.0.0", PORT), _Handler)
+        host, _, port = os.environ[LISTEN].rpartition(":")
+        super().__init__((host, int(port)), _Handler)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from runner.provision import engine
 from runner.provision.container import DockerService
 from runner.provision.engine import ENGINE_ERRORS, engine_words
 from runner.provision.native import NativeProvider
-from runner.provision.pod import Eyes, Pod
+from runner.provision.pod import Pod
 from runner.provision.roles import ANYTHING, Roles
-from runner.provision.service import Address, Command, Keeper, Kit, OwnService, Service
+from runner.provision.service import Address, Command, Keeper, Kit, OwnService, Provider, Role, Service, Wire
 
 #: Services run as nobody, as they do natively where root would be: in Debian's images, Alpine's and Oracle's alike.
 NOBODY = 65534
@@ -41,8 +41,9 @@ class DockerProvider:
     kind: ClassVar[str] = "docker"
     shares_sockets = False
 
-    def __init__(self, roles: Roles = ANYTHING) -> None:
-        self._client = engine.connect()
+    def __init__(self, roles: Roles = ANYTHING, name: str = "", *, on_host: bool = False) -> None:
+        """`name` is the engine's; `on_host`: services are on its host's own network, for others that are elsewhere."""
+        self._client = engine.connect(name)
         self._roles = roles
         self._own = NativeProvider(Roles(load=roles.load))
         self.run_name = f"connbench-{secrets.token_hex(6)}"
@@ -54,8 +55,11 @@ class DockerProvider:
         self._lock = threading.Lock()
         self._closed = False
         try:
-            self.journal.note("engine", host=engine.address(), run=self.run_name)
-            self._pod = Pod(self._client, self.run_name, self.folder)
+            self.journal.note("engine", host=name or engine.address(), run=self.run_name)
+            if (door := engine.door_of(name)) is not None:
+                self.journal.note("folder", path=str(door.folder))
+            self.pod = Pod(self._client, self.run_name, self.folder, name, on_host=on_host)
+            self.wire: Wire = self.pod.eyes
             self._carry(self._own.private_folder("logs"), self._own.private_folder("out"), mode=0o1777)
         except BaseException:
             self._clear()
@@ -70,9 +74,11 @@ class DockerProvider:
     def journal(self) -> Keeper:
         return self._own.journal
 
-    @property
-    def wire(self) -> Eyes:
-        return self._pod.eyes
+    def at(self, role: Role) -> Provider:  # noqa: ARG002  everything is in one place
+        return self
+
+    def round_trip_to(self, role: Role) -> float | None:  # noqa: ARG002
+        return None
 
     # --- programs ---
 
@@ -133,7 +139,7 @@ class DockerProvider:
             log_path.parent.mkdir(parents=True, exist_ok=True)
             log_path.touch()
             service = DockerService(
-                name, command, address, log_path, self.folder / "logs" / f"{number}.log", self._pod.eyes
+                name, command, address, log_path, self.folder / "logs" / f"{number}.log", self.pod.eyes
             )
             self._begin(service)
             return service
@@ -166,10 +172,10 @@ class DockerProvider:
             environment=dict(command.env),
             working_dir=str(command.cwd or self.folder),
             user=f"{NOBODY}:{NOBODY}",
-            network_mode=f"container:{self._pod.holder.id}",
+            network_mode=self.pod.network,
             volumes={self.run_name: {"bind": str(self.folder), "mode": "rw"}},
             mounts=[Mount(str(folder), None) for folder in _hidden_folders(command.reads)],
-            labels=self._pod.labels,
+            labels=self.pod.labels,
             init=True,
             shm_size="256m",
             cpuset_cpus=self._roles.cpuset(command.role),
@@ -194,7 +200,7 @@ class DockerProvider:
                 self._folders.setdefault(folder, -1)
             newest = max(path.stat().st_mtime_ns for path in (folder, *folder.rglob("*")))
             if newest != self._folders[folder]:
-                self._pod.holder.put_archive("/", engine.tree([folder], NOBODY))
+                self.pod.holder.put_archive("/", engine.tree([folder], NOBODY))
                 self._folders[folder] = newest
 
     def environment(self, command: Command) -> dict[str, str]:
@@ -229,7 +235,7 @@ class DockerProvider:
 
     def free_address(self, reach: str | None = None) -> Address:
         assert reach is None, "who drives from other hosts is refused before anything starts"
-        return self._pod.free_address()
+        return self.pod.free_address()
 
     def private_folder(self, name: str, *, unprivileged: bool = False) -> Path:  # noqa: ARG002
         """Here, and on the volume with what is put into it before something starts."""
@@ -246,7 +252,7 @@ class DockerProvider:
         if path in self._outputs:
             inside, end = self._outputs[path]
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._outputs[path] = (inside, self._pod.eyes.copy(inside, path, end))
+            self._outputs[path] = (inside, self.pod.eyes.copy(inside, path, end))
 
     def close(self) -> None:
         """Stops everything, the newest first, and removes what carries the run's label. Safe to call twice."""
@@ -259,7 +265,7 @@ class DockerProvider:
         with contextlib.ExitStack() as stack:
             stack.callback(self._own.close)
             stack.callback(self._clear)
-            stack.callback(self._pod.eyes.close)
+            stack.callback(self.pod.eyes.close)
             for service in services:
                 stack.callback(service.stop)
 

@@ -15,8 +15,10 @@ import requests
 import urllib3
 from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.utils.config import find_config_file
 
 from runner.errors import EnvironmentUnfit, StackError
+from runner.provision.door import Door, door_to
 from runner.provision.service import Kit
 
 #: On every container, network and volume of a run; its value is the run's own project name.
@@ -30,34 +32,90 @@ ENGINE_ERRORS = (DockerException, requests.RequestException, urllib3.exceptions.
 _LEFT_BEHIND = ("__pycache__", ".git")
 
 
-def connect() -> docker.DockerClient:
-    """The engine that DOCKER_HOST or the client's context names; EnvironmentUnfit where none answers."""
+class EngineApi(docker.APIClient):
+    """An engine's own authority goes before the network's: requests takes those of REQUESTS_CA_BUNDLE first."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        if isinstance(self.verify, str):
+            verify = self.verify
+        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
+
+class EngineClient(docker.DockerClient):
+    """The Python client with that."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.api = EngineApi(**settings)
+
+
+def connect(name: str = "") -> docker.DockerClient:
+    """An engine by its address (`tcp://…`, `ssh://…`, `unix://…`) or its context; unless named, that of DOCKER_HOST.
+
+    Without either that of the client's current context. EnvironmentUnfit where none answers.
+    """
     try:
-        if is_local():
+        if is_local(name):
             # The client leaves a socket open where it finds nobody.
             with socket.socket(socket.AF_UNIX) as knocking:
-                knocking.connect(urlparse(address()).path)
-        client = docker.from_env(timeout=REPLY)
+                knocking.connect(urlparse(address(name)).path)
+        client = _client(name)
         client.ping()
     except (*ENGINE_ERRORS, OSError) as error:
-        raise EnvironmentUnfit(
-            f"no Docker engine answers ({address()}: {error}): start Docker, set DOCKER_HOST, or use --provider native"
-        ) from error
+        raise EnvironmentUnfit(_silence(name, error)) from error
     return client
 
 
-def address() -> str:
-    """DOCKER_HOST, else that of the client's current context: Docker Desktop's, a rootless engine's, or the usual."""
-    named: str = os.environ.get("DOCKER_HOST") or ContextAPI.kwargs_from_context().get("base_url") or USUAL
+def _client(name: str) -> docker.DockerClient:
+    door = door_of(name)
+    if door is not None:
+        return EngineClient(base_url=door.url, timeout=REPLY)
+    return EngineClient.from_env(timeout=REPLY, environment=_environment(name))
+
+
+def door_of(name: str) -> Door | None:
+    """What leads to an engine over ssh; None for one that is asked directly."""
+    return door_to(address(name)) if urlparse(address(name)).scheme == "ssh" else None
+
+
+def _silence(name: str, error: Exception) -> str:
+    door = door_of(name)
+    reason = f"{error}; ssh said: {door.words()}" if door is not None and door.words() else str(error)
+    if name:
+        place = name if "://" in name else f"{name}, {address(name)}"
+        return (
+            f"hosts: no Docker engine answers on {host(name)} ({place}: {reason}): start Docker there, or mend `hosts`"
+        )
+    return f"no Docker engine answers ({address()}: {reason}): start Docker, set DOCKER_HOST, or use --provider native"
+
+
+def _environment(name: str) -> dict[str, str]:
+    """What the client reads to find the engine."""
+    if not name:
+        return dict(os.environ)
+    others = {key: value for key, value in os.environ.items() if key not in ("DOCKER_HOST", "DOCKER_CONTEXT")}
+    return {**others, "DOCKER_HOST" if "://" in name else "DOCKER_CONTEXT": name}
+
+
+def address(name: str = "") -> str:
+    """An engine's, as it is written down; EnvironmentUnfit where there is no context of this name.
+
+    Unless named, that of DOCKER_HOST, else of the client's current context: Docker Desktop's, a rootless engine's.
+    """
+    if name and "://" not in name:
+        context = ContextAPI.get_context(name)
+        if context is None:
+            # The Python client looks for them beside its settings, which Docker's own can do without.
+            also = "" if find_config_file() else " (or there is no config.json: echo '{}' > ~/.docker/config.json)"
+            raise EnvironmentUnfit(f"Docker has no context {name!r}: docker context ls{also}")
+        return str(context.Host)
+    named: str = name or os.environ.get("DOCKER_HOST") or ContextAPI.kwargs_from_context().get("base_url") or USUAL
     return named
 
 
-def clear(host: str, run: str) -> int:
-    """Removes what the engine at `host` has of a run; how much. StackError where it does not answer."""
-    with engine_words(f"clearing {run}"):
-        client = docker.from_env(timeout=REPLY, environment={**os.environ, "DOCKER_HOST": host})
-        with contextlib.closing(client):
-            return remove_all(client, run)
+def clear(name: str, run: str) -> int:
+    """Removes what an engine has of a run; how much. ConnbenchError where it does not answer."""
+    with engine_words(f"clearing {run}"), contextlib.closing(connect(name)) as client:
+        return remove_all(client, run)
 
 
 def answers() -> bool:
@@ -69,14 +127,22 @@ def answers() -> bool:
     return True
 
 
-def is_local() -> bool:
+def is_local(name: str = "") -> bool:
     """Whether the engine is asked through a socket file, and so most likely is on this machine."""
-    return urlparse(address()).scheme == "unix"
+    return urlparse(address(name)).scheme == "unix"
 
 
-def host() -> str:
+def host(name: str = "") -> str:
     """The machine that the engine publishes ports on, as seen from here."""
-    return "127.0.0.1" if is_local() else urlparse(address()).hostname or "127.0.0.1"
+    return "127.0.0.1" if is_local(name) else urlparse(address(name)).hostname or "127.0.0.1"
+
+
+def ip_of(name: str) -> str:
+    """The IPv4 address of an engine's machine, as seen from here; EnvironmentUnfit where it has none."""
+    try:
+        return socket.gethostbyname(host(name))
+    except OSError as error:
+        raise EnvironmentUnfit(f"the host {host(name)} of the Docker engine {name} is not known: {error}") from error
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from runner.provision.commands import UNPRIVILEGED, ThisMachine, environment_of,
 from runner.provision.journal import Journal
 from runner.provision.native_service import NativeService
 from runner.provision.roles import ANYTHING, Roles
-from runner.provision.service import Address, Command, Service, Wire
+from runner.provision.service import Address, Command, Role, Service, Wire
 
 LOOPBACK = "127.0.0.1"
 # Below Linux's ephemeral range (32768 and up), where an outgoing connection may take any port at any moment.
@@ -54,6 +54,12 @@ class NativeProvider(ThisMachine):
         self.journal = Journal()
         self.journal.note("folder", path=str(self.folder))
         self._guard = _start_guard(self.journal.path)
+
+    def at(self, role: Role) -> "NativeProvider":  # noqa: ARG002  everything is on this machine
+        return self
+
+    def round_trip_to(self, role: Role) -> float | None:  # noqa: ARG002
+        return None
 
     def start(
         self,

@@ -2,7 +2,9 @@
 
 To each other the services are on loopback, as they are natively, so that a connection between them has the same life
 and the same cost, and one pair of eyes in that network sees them all (`runner.provision.agent`). The runner reaches
-them at the pod's address on the engine's bridge; where that is another machine's, through published ports.
+them at the pod's address on the engine's bridge; where that is another machine's, through published ports. Where the
+parts of a stack are on several hosts, each pod is on its host's own network: no translation of addresses is then
+between app and database, and the database sees the app's own ports.
 """
 
 import base64
@@ -47,34 +49,39 @@ BRIDGE_REPLY = 2.0
 class Pod:
     """The network, the volume, and the container that holds both. Everything in it carries the run's label."""
 
-    def __init__(self, client: docker.DockerClient, run: str, folder: Path) -> None:
-        """`folder` is where services see the volume."""
+    def __init__(
+        self, client: docker.DockerClient, run: str, folder: Path, name: str = "", *, on_host: bool = False
+    ) -> None:
+        """`folder` is where services see the volume, `name` the engine's; `on_host`: on the host's own network."""
         self.client = client
+        self._engine = name
+        self._on_host = on_host
         self.run = run
         self.folder = folder
         self.labels = {LABEL: run}
         self._token = secrets.token_hex(16)
         self._image = engine.find_image(client, PYTHON)
         with engine_words("a network and a volume for the run could not be made"):
-            client.networks.create(run, driver="bridge", labels=self.labels)
+            if not on_host:
+                client.networks.create(run, driver="bridge", labels=self.labels)
             client.volumes.create(run, labels=self.labels)
         self._open()
 
     def _open(self) -> None:
         """On the bridge where the runner reaches that; else, made again, with published ports."""
-        local = sys.platform == "linux" and engine.is_local()
-        if local and self._hold(()):
+        local = sys.platform == "linux" and engine.is_local(self._engine)
+        if (local or self._on_host) and self._hold(()):
             return
-        ports = random.sample(PORTS, PUBLISHED)
-        if not self._hold(ports):
+        if self._on_host or not self._hold(random.sample(PORTS, PUBLISHED)):
             raise EnvironmentUnfit(
                 f"the containers of this engine cannot be reached, at {self._host} neither: "
-                "published ports of that machine must be open to this one"
+                "ports of that machine must be open to this one"
             )
 
     def _hold(self, published: Sequence[int]) -> bool:
         """Starts the holder; whether its agent can be reached."""
-        self._host = engine.host()
+        self._host = engine.ip_of(self._engine)
+        self._agent_port = random.choice(PORTS) if self._on_host else agent.PORT
         interface = "127.0.0.1" if self._host in ("127.0.0.1", "localhost") else "0.0.0.0"
         public = [agent.PORT, *published] if published else []
         with engine_words("the container that holds the run's network could not be started"):
@@ -82,8 +89,14 @@ class Pod:
                 self._image.id,
                 entrypoint=["python3", "-m", "runner.provision.agent"],
                 name=f"{self.run}-network",
-                environment={agent.TOKEN: self._token, "PYTHONPATH": str(CODE), "PYTHONDONTWRITEBYTECODE": "1"},
-                network=self.run,
+                environment={
+                    agent.TOKEN: self._token,
+                    agent.LISTEN: f"{self._host if self._on_host else ''}:{self._agent_port}",
+                    "PYTHONPATH": str(CODE),
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                },
+                network=None if self._on_host else self.run,
+                network_mode="host" if self._on_host else None,
                 ports={f"{port}/tcp": (interface, port) for port in public},
                 volumes={self.run: {"bind": str(self.folder), "mode": "rw"}},
                 labels=self.labels,
@@ -97,12 +110,13 @@ class Pod:
             self.holder.put_archive("/", engine.tar(code))
             self.holder.start()
             self.holder.reload()
-        self.ip = str(self.holder.attrs["NetworkSettings"]["Networks"][self.run]["IPAddress"])
+        networks = self.holder.attrs["NetworkSettings"]["Networks"]
+        self.ip = self._host if self._on_host else str(networks[self.run]["IPAddress"])
         self._published = bool(published)
         self._free = deque(published or random.sample(PORTS, len(PORTS)))
-        place = (self._host if published else self.ip, agent.PORT)
-        limit = waiting.AGENT_START if published else BRIDGE_REPLY
-        channel = self._reach(place, limit)
+        self.agent_at = (self._host if published else self.ip, self._agent_port)
+        limit = waiting.AGENT_START if published or self._on_host else BRIDGE_REPLY
+        channel = self._reach(self.agent_at, limit)
         if channel is None:
             self.holder.remove(force=True, v=True)
             return False
@@ -126,6 +140,11 @@ class Pod:
         self.holder.reload()
         said: str = self.holder.logs().decode(errors="replace")
         return said if agent.READY in said or self.holder.status == "exited" else None
+
+    @property
+    def network(self) -> str:
+        """As the engine has it: what containers of the pod are started on."""
+        return "host" if self._on_host else f"container:{self.holder.id}"
 
     def free_address(self) -> Address:
         """A port of the pod, which has its ports to itself."""
@@ -172,11 +191,20 @@ class Eyes:
         """Bytes that services can still write there."""
         return int(self.ask("room", path=str(folder))["bytes"])
 
+    def network(self) -> str:
+        """The same where another agent sees the same packets."""
+        return str(self.ask("network")["network"])
+
+    def round_trip(self, other: tuple[str, int]) -> float:
+        """Seconds that a packet to the agent at that address, and its answer, take at least."""
+        host, port = other
+        return float(self.ask("round_trip", host=host, port=port)["seconds"])
+
     def established(self, port: int) -> frozenset[int]:
         return frozenset(self.ask("established", port=port)["ports"])
 
-    def watch(self, port: int, host: str = "127.0.0.1") -> "FarWatch":
-        return FarWatch(self, self.ask("watch", port=port, host=host)["watch"])
+    def watch(self, port: int, host: str = "") -> "FarWatch":  # noqa: ARG002  whichever way leads there
+        return FarWatch(self, self.ask("watch", port=port)["watch"])
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -1,14 +1,16 @@
 """What the parts of a stack may use of their machine: a cell is one thing, the share of the machine it has another."""
 
+import re
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from runner.errors import EnvironmentUnfit
 from runner.models import Strict
-from runner.provision.service import Role
+from runner.provision.service import PLACED, Role
 from runner.sizes import Size
+from runner.ssh import parse_target
 
 #: As the kernel writes it: `0`, `0-1`, `0,2-3`; a single number needs no quotes.
 CpuSet = Annotated[
@@ -16,6 +18,24 @@ CpuSet = Annotated[
     BeforeValidator(lambda value: str(value) if type(value) is int else value, json_schema_input_type=str | int),
     Field(pattern=r"^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$"),
 ]
+_TCP = re.compile(r"tcp://[A-Za-z0-9][A-Za-z0-9.-]*:\d{1,5}")
+_CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+def check_engine(text: str) -> str:
+    """An engine's address or a context of Docker's; ValueError, with what is allowed, where it is neither."""
+    if not _TCP.fullmatch(text) and not _CONTEXT.fullmatch(text):
+        allowed = "allowed: ssh://user@host, tcp://host:port, or a context's name (docker context ls)"
+        try:
+            target = parse_target(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, {allowed}") from None
+        if target.path:
+            raise ValueError(f"found {text!r}, {allowed}")
+    return text
+
+
+EngineName = Annotated[str, AfterValidator(check_engine)]
 
 
 class Cores(Strict):
@@ -54,6 +74,10 @@ class Roles(Strict):
             if allotment != type(allotment)():
                 yield role, allotment
 
+    def only(self, role: Role) -> "Roles":
+        """With the allotment of one role alone."""
+        return Roles.model_validate({role: getattr(self, role)})
+
     def refuse_beyond(self, cores: int) -> None:
         """EnvironmentUnfit where a role is bound to cores that a machine with so many does not have."""
         for role, allotment in self.given():
@@ -70,6 +94,28 @@ class Roles(Strict):
                 raise EnvironmentUnfit(
                     f"roles.{role}.memory: only a container's memory is bounded: take it out, or use --provider docker"
                 )
+
+
+class Hosts(Strict):
+    """Which Docker engine has the app, the database and the pooler, where they are apart.
+
+    Engines are named as the runner reaches them (`ssh://user@host`, `tcp://host:2376`) or by a context of Docker's. The
+    host's address is the one by which the others reach it too.
+    """
+
+    app: EngineName
+    database: EngineName
+    #: Beside the app unless told.
+    pooler: EngineName | None = None
+
+    @property
+    def apart(self) -> bool:
+        """Whether they are more than one."""
+        return len({self.of(role) for role in PLACED}) > 1
+
+    def of(self, role: Role) -> str:
+        """The engine of a role."""
+        return self.database if role == "database" else self.app if role != "pooler" else self.pooler or self.app
 
 
 #: Every role may use the whole machine.

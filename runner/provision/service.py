@@ -13,6 +13,8 @@ from typing import ClassVar, Literal, Protocol
 
 #: What a part of a stack is there for.
 Role = Literal["app", "database", "pooler", "load"]
+#: Those that a provider starts; the load generator is the runner's own.
+PLACED: tuple[Role, ...] = ("app", "database", "pooler")
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,14 @@ class Provider(Place, Protocol):
 
     @property
     def wire(self) -> Wire: ...
+
+    def at(self, role: Role) -> "Provider":
+        """The provider of what has this role: itself, unless the parts of a stack are apart."""
+        ...
+
+    def round_trip_to(self, role: Role) -> float | None:
+        """Seconds that a packet from the app's host to that of a role takes, with its answer; None where it is one."""
+        ...
 
     @property
     def shares_sockets(self) -> bool:

@@ -27,7 +27,7 @@ from runner.errors import StackError
 from runner.provision.seen import Looks, Packets, Seen
 from runner.provision.service import Belongs, Held
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK, EVERY_INTERFACE = "lo", ""
 
 
 class ThreadWatch(ABC):
@@ -77,10 +77,15 @@ class ThreadWatch(ABC):
     def _release(self) -> None: ...
 
 
-def watch(port: int, host: str = LOOPBACK) -> ThreadWatch:
-    """The exact watch where this process may have it, else the other, on what leads to `host` from here."""
+def watch(port: int, host: str = "127.0.0.1") -> ThreadWatch:
+    """On what leads to `host` from here."""
+    return watch_on(port, interface_to(host))
+
+
+def watch_on(port: int, interface: str) -> ThreadWatch:
+    """The exact watch where this process may have it, else the other."""
     try:
-        return PacketWatch(port, interface_to(host))
+        return PacketWatch(port, interface)
     except PermissionError:
         return LookWatch(port)
 
@@ -107,7 +112,7 @@ def interface_to(host: str) -> str:
         raise StackError(f"no way leads to {host} from here: {error}") from error
     # What a machine sends to itself takes the loopback interface, whichever address it is sent to.
     if own == there or own.startswith("127."):
-        return "lo"
+        return LOOPBACK
     if not found:
         raise StackError(f"no network interface has {own}, from where packets for {host} leave")
     return found[0]
@@ -122,29 +127,29 @@ def _address_of(any_socket: socket.socket, interface: str) -> str:
         return ""
 
 
-def packet_filter(port: int, *, loopback: bool = True) -> list[tuple[int, int, int, int]]:
+def packet_filter(port: int) -> list[tuple[int, int, int, int]]:
     """The kernel's filter (classic BPF): first and last packets of `port`'s connections.
 
-    Everything on the loopback interface passes a packet socket twice, sent and received; sent is the moment
-    of the client's own system call. The server's answer to the first packet (SYN with ACK) is left out.
+    Everything on the loopback interface passes a packet socket twice, sent and received. The first packet is taken as
+    it is sent: that is the moment of the client's own system call, and on a host whose clients are elsewhere there is
+    none. The last is taken both ways, since a server's reset is never answered. The server's answer to the first
+    packet (SYN with ACK) is left out.
     """
-    sent = [
-        (0x28, 0, 0, 0xFFFFF004),  # the packet's type
-        (0x15, 0, 17, 4),  # outgoing
-    ]
     return [
-        *(sent if loopback else ()),
         (0x28, 0, 0, 0xFFFFF000),  # the protocol below
-        (0x15, 0, 15, 0x0800),  # IPv4
+        (0x15, 0, 18, 0x0800),  # IPv4
         (0x30, 0, 0, 9),  # the protocol
-        (0x15, 0, 13, 6),  # TCP
+        (0x15, 0, 16, 6),  # TCP
         (0x28, 0, 0, 6),  # the fragment's offset
-        (0x45, 11, 0, 0x1FFF),  # none
+        (0x45, 14, 0, 0x1FFF),  # none
         (0xB1, 0, 0, 0),  # X = the IP header's length
         (0x50, 0, 0, 13),  # the flags
-        (0x45, 0, 8, _FIN | _SYN | _RST),
+        (0x45, 0, 11, _FIN | _SYN | _RST),
         (0x54, 0, 0, _SYN | _ACK),
-        (0x15, 6, 0, _SYN | _ACK),
+        (0x15, 9, 0, _SYN | _ACK),
+        (0x15, 0, 2, _SYN),
+        (0x28, 0, 0, 0xFFFFF004),  # the packet's type
+        (0x15, 0, 6, 4),  # outgoing
         (0x48, 0, 0, 0),  # the source port
         (0x15, 2, 0, port),
         (0x48, 0, 0, 2),  # the destination port
@@ -156,15 +161,20 @@ def packet_filter(port: int, *, loopback: bool = True) -> list[tuple[int, int, i
 
 
 class PacketWatch(ThreadWatch):
-    """Exact: the first and the last packet of each connection, in the order in which they were sent."""
+    """Exact: the first and the last packet of each connection of this machine's clients, in the order of their sending.
+
+    `interface` is the one by which they reach the server, or all of them (`EVERY_INTERFACE`).
+    """
 
     every = 0.1
 
-    def __init__(self, port: int, interface: str = "lo") -> None:
+    def __init__(self, port: int, interface: str = LOOPBACK) -> None:
         super().__init__(port)
         self._interface = interface
-        # The program and the socket's ring live in the kernel; nothing is woken by a packet.
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        # The program and the socket's ring live in the kernel; nothing is woken by a packet. It has none before it is
+        # bound, or before it has the ring where it is bound to no interface.
+        protocol = 0 if interface else socket.htons(_ETH_P_ALL)
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, protocol)
         self._events: list[tuple[int, bool]] = []
         self._lost = 0
         self._next = 0
@@ -176,8 +186,7 @@ class PacketWatch(ThreadWatch):
         self._thread.start()
 
     def _attach(self) -> None:
-        steps = packet_filter(self.port, loopback=self._interface == "lo")
-        program = b"".join(struct.pack("HBBI", *step) for step in steps)
+        program = b"".join(struct.pack("HBBI", *step) for step in packet_filter(self.port))
         buffer = ctypes.create_string_buffer(program, len(program))
         pointer = struct.pack("HL", len(program) // 8, ctypes.addressof(buffer))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
@@ -185,7 +194,10 @@ class PacketWatch(ThreadWatch):
         ring = struct.pack("IIII", _BLOCK, _FRAME * _FRAMES // _BLOCK, _FRAME, _FRAMES)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, ring)
         self._ring = mmap.mmap(self._socket.fileno(), _FRAME * _FRAMES)
-        self._socket.bind((self._interface, _ETH_P_ALL))
+        if self._interface:
+            self._socket.bind((self._interface, _ETH_P_ALL))
+        else:
+            self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)  # of before it had the ring
 
     def _turn(self) -> None:
         """Takes what the kernel has put into the ring, and hands the frames back to it."""

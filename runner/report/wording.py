@@ -208,9 +208,12 @@ def verdict_legend(family: int) -> str:
 
 
 def product_of(summary: Summary, database: str) -> str:
-    """`PostgreSQL 15.18`, with the round trips that were added; nothing where the run never got to start it."""
+    """`PostgreSQL 15.18`, with how far away it was; nothing where the run never got to start it."""
     found = [record for record in summary.run.databases if record.name.partition(".")[0] == database]
     product = found[0].product if found else ""
+    hosts = [f"{record.round_trip_ms:.2f}" for record in found if record.round_trip_ms is not None]
+    if hosts:
+        product += f", on a host {', '.join(hosts)} ms from the app's"
     distances = [record.distance for record in found if record.distance is not None]
     if not distances:
         return product

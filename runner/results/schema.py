@@ -366,6 +366,8 @@ class DatabaseRecord(Strict):
     settings: Mapping[str, str]
     unknown: str = ""
     distance: DistanceRecord | None = None
+    #: Where it is on a host of its own (`hosts`): what a packet to it from the app's host takes with its answer.
+    round_trip_ms: float | None = None
 
 
 class RunRecord(Strict):

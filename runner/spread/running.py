@@ -33,6 +33,8 @@ def measure(options: Options, scheduler: str, messages: Console) -> tuple[RunFol
     if options.shard is not None:
         raise UsageError("--scheduler and --shard: a scheduler deals out the blocks by itself; use one of the two")
     matrix = read_matrix(options.matrix)
+    if matrix.hosts is not None:
+        raise UsageError("--scheduler and hosts: each block would be measured on the same hosts; use one of the two")
     expansion = expand(matrix, options.most_cells)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     planned = make_plan(expansion, matrix, seed, options.only, options.quick, options.blocks)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from runner.load.entries import HostEntry, SshTarget, parse_host
+from runner.load.entries import HostEntry, parse_host
+from runner.ssh import SshTarget
 
 
 @pytest.mark.parametrize(
@@ -38,8 +39,3 @@ def test_what_is_a_host(text: str, entry: HostEntry) -> None:
 def test_what_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="allowed: a name, for a host that is joined by hand, or ssh://user@host/"):
         parse_host(text)
-
-
-def test_what_ssh_is_called_with() -> None:
-    assert SshTarget("east-1").arguments == ["east-1"]
-    assert SshTarget("east-1", "bench", 2222).arguments == ["-p", "2222", "bench@east-1"]

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import shutil
+import shlex
 import signal
 import socket
 import subprocess
@@ -18,7 +18,6 @@ import pytest
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, LoadHostLost, StackError, UsageError
-from runner.load import hosts as hosts_module
 from runner.load.channel import MOST, Channel, Lost, Refused, introduce
 from runner.load.generator import LoadGenerator
 from runner.load.hosts import LoadHosts
@@ -26,9 +25,11 @@ from runner.load.records import read_records
 from runner.load.worker import TOKEN_VARIABLE, join, own_code
 from runner.provision.native import NativeProvider
 from runner.provision.service import Address
+from runner.ssh import VARIABLE as SSH_VARIABLE
 from tests.load.serving import ByteServer, answering, plain, serving
 from tests.namespaces import Host, Network, network
 from tests.processes import ROOT, left_in
+from tests.sshd import PORT, running_sshd
 
 pytestmark = pytest.mark.server
 
@@ -157,8 +158,13 @@ def run(joined: Run) -> Run:
 
 
 def drivers_of(worker: "subprocess.Popen[bytes]") -> Sequence[psutil.Process]:
-    family = psutil.Process(worker.pid).children(recursive=True)
-    return [one for one in family if "runner.load.driver" in one.cmdline()]
+    found = []
+    for one in psutil.Process(worker.pid).children(recursive=True):
+        # One that has just ended is none.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "runner.load.driver" in one.cmdline():
+                found.append(one)
+    return found
 
 
 def wait_until_nothing_is_left(folder: Path) -> None:
@@ -351,7 +357,7 @@ def test_a_worker_without_a_run() -> None:
 
 
 def test_ssh_that_cannot_connect_says_why(alone: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(hosts_module.SSH_VARIABLE, f"ssh -F {os.devnull} -o UserKnownHostsFile={tmp_path / 'known'}")
+    monkeypatch.setenv(SSH_VARIABLE, f"ssh -F {os.devnull} -o UserKnownHostsFile={tmp_path / 'known'}")
     texts = [f"ssh://nobody@{alone.network.reach}:9/opt/connbench"]
     hosts = LoadHosts(texts, alone.network.reach, alone.provider, tmp_path, alone.said.append)
     with contextlib.closing(hosts):
@@ -365,42 +371,13 @@ def test_ssh_that_cannot_connect_says_why(alone: Run, monkeypatch: pytest.Monkey
 @pytest.fixture
 def sshd(net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A host's own sshd, and ssh set up to reach it; where ssh finds the host."""
-    program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.skip("there is no sshd (Debian's openssh-server): load hosts over ssh are not tried here")
-    host = net.hosts[0]
-    for key in ("host", "own"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / key)], check=True)
     there = tmp_path / "there"
     there.mkdir()
     there.chmod(0o1777)
-    state = f"CONNBENCH_STATE={there / 'state'} TMPDIR={there}"
-    (tmp_path / "sshd_config").write_text(
-        f"Port 2222\nListenAddress {host.address}\nHostKey {tmp_path / 'host'}\nPidFile none\nStrictModes no\n"
-        f"AuthorizedKeysFile {tmp_path / 'own.pub'}\nPermitRootLogin yes\nPasswordAuthentication no\nSetEnv {state}\n"
-    )
-    (tmp_path / "ssh_config").write_text(
-        f"IdentityFile {tmp_path / 'own'}\nIdentitiesOnly yes\nUserKnownHostsFile {tmp_path / 'known'}\n"
-        "StrictHostKeyChecking accept-new\n"
-    )
-    monkeypatch.setenv(hosts_module.SSH_VARIABLE, f"ssh -F {tmp_path / 'ssh_config'}")
-    # Where Debian's sshd puts those who have not yet proved who they are.
-    Path("/run/sshd").mkdir(exist_ok=True)
-    with (tmp_path / "sshd.log").open("wb") as log:
-        argv = host.command(program, "-D", "-e", "-f", str(tmp_path / "sshd_config"))
-        server = subprocess.Popen(argv, stdout=log, stderr=log)
-    try:
-        assert waiting.wait_for(lambda: listens(host.address, 2222), 30), (tmp_path / "sshd.log").read_text()
-        yield f"ssh://root@{host.address}:2222"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def listens(host: str, port: int) -> bool | None:
-    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=5):
-        return True
-    return None
+    host = net.hosts[0]
+    with running_sshd(host, tmp_path, f"CONNBENCH_STATE={there / 'state'} TMPDIR={there}") as ssh:
+        monkeypatch.setenv(SSH_VARIABLE, shlex.join(ssh))
+        yield f"ssh://root@{host.address}:{PORT}"
 
 
 def test_ssh_starts_a_host_and_starts_it_again(sshd: str, alone: Run, tmp_path: Path) -> None:

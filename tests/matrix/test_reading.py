@@ -95,7 +95,17 @@ def test_a_resolved_matrix_can_be_read_again(tmp_path: Path) -> None:
         (
             "blocks: 3",
             "block: 3",
-            "4:1: block: no such setting; allowed: name, app, load, sampling, versions, roles, blocks, ",
+            "4:1: block: no such setting; allowed: name, app, load, sampling, versions, roles, hosts, blocks, ",
+        ),
+        (
+            "blocks: 3",
+            "hosts: {app: east, database: west, pooller: west}",
+            "4:36: hosts.pooller: no such setting; allowed: app, database, pooler; did you mean 'pooler'?",
+        ),
+        (
+            "blocks: 3",
+            "hosts: {app: east, database: http://west}",
+            "4:30: hosts.database: found 'http://west', allowed: ssh://user@host, tcp://host:port, or a context's name",
         ),
         (
             "workers: 4",

@@ -15,13 +15,13 @@ import docker
 import pytest
 from docker.context import ContextAPI
 
-from runner import waiting
+from runner import ssh, waiting
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision import engine
 from runner.provision.commands import PYTHON
 from runner.provision.container import usage_of
 from runner.provision.docker import DockerProvider
-from runner.provision.engine import LABEL
+from runner.provision.engine import LABEL, EngineApi
 from runner.provision.pod import MODULES, PACKAGE
 from runner.provision.roles import Roles
 from runner.provision.service import Address, Command, Kit, Service, Usage
@@ -92,6 +92,53 @@ def test_the_engine_of_the_clients_context(monkeypatch: pytest.MonkeyPatch, tmp_
     assert (engine.address(), engine.host()) == ("ssh://me@far.example:22", "far.example")
     monkeypatch.setenv("DOCKER_HOST", "unix:///run/near.sock")
     assert engine.address() == "unix:///run/near.sock"
+
+
+def test_an_engine_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An address or a context, whatever DOCKER_HOST says."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(EnvironmentUnfit, match=r"Docker has no context 'far': .* no config.json: echo '{}' > "):
+        engine.connect("far")
+    (tmp_path / "config.json").write_text("{}")
+    assert engine.address("ssh://me@far.example") == "ssh://me@far.example"
+    ContextAPI.create_context("far", host="tcp://127.0.0.1:9", skip_tls_verify=True)
+    assert (engine.host("far"), engine.ip_of("far"), engine.is_local("far")) == ("127.0.0.1", "127.0.0.1", False)
+    with pytest.raises(EnvironmentUnfit, match=r"Docker has no context 'near': docker context ls$"):
+        engine.connect("near")
+    with pytest.raises(
+        EnvironmentUnfit, match=r"no Docker engine answers on 127\.0\.0\.1 \(far, http://127\.0\.0\.1:9: "
+    ):
+        engine.connect("far")
+    with pytest.raises(EnvironmentUnfit, match=r"the host nowhere\.invalid of the Docker engine .* is not known"):
+        engine.ip_of("ssh://me@nowhere.invalid")
+    with pytest.raises(
+        EnvironmentUnfit, match=r"the Docker engine ssh://me:secret@far: found .*, allowed: ssh://user@"
+    ):
+        engine.connect("ssh://me:secret@far")
+
+
+def test_an_engines_own_authority_goes_before_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/network.pem")
+    with closing(EngineApi(base_url="tcp://127.0.0.1:9", version="1.41")) as api:
+        asked: tuple[Any, ...] = ("https://127.0.0.1:9", {}, None, None, None)
+        assert api.merge_environment_settings(*asked)["verify"] == "/network.pem"
+        api.verify = "/own.pem"
+        assert api.merge_environment_settings(*asked)["verify"] == "/own.pem"
+
+
+@pytest.mark.parametrize(
+    ("program", "port", "words"),
+    [
+        (f"ssh -F {os.devnull}", 9, "[Cc]onnection refused"),
+        ("no-such-ssh", 7, "No such file or directory: 'no-such-ssh'"),
+    ],
+)
+def test_ssh_that_gets_nowhere_says_why(monkeypatch: pytest.MonkeyPatch, program: str, port: int, words: str) -> None:
+    monkeypatch.setenv(ssh.VARIABLE, program)
+    whole = rf"answers on 127\.0\.0\.1 \(ssh://me@127\.0\.0\.1:{port}: .*; ssh said: .*{words}"
+    with pytest.raises(EnvironmentUnfit, match=whole):
+        engine.connect(f"ssh://me@127.0.0.1:{port}")
 
 
 def test_the_agent_gets_all_that_it_imports_and_needs_nothing_more(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from runner.errors import EnvironmentUnfit
 from runner.plan import Plan
 from runner.provision.native import NativeProvider
-from runner.provision.roles import Roles, cores_of
+from runner.provision.roles import Hosts, Roles, cores_of
 from runner.provision.service import Address, Command, Role
 from runner.site import NativeSite
 
@@ -65,6 +65,39 @@ def test_cores_that_there_are_not_are_refused() -> None:
 def test_memory_is_a_matter_for_containers() -> None:
     with pytest.raises(EnvironmentUnfit, match=r"roles.database.memory: .* use --provider docker"):
         NativeSite().require(plan_with({"database": {"memory": "1GB"}}))
+
+
+def test_which_host_has_a_role() -> None:
+    near = Hosts.model_validate({"app": "ssh://me@east", "database": "tcp://10.0.0.3:2376"})
+    assert (near.of("app"), near.of("database"), near.of("pooler")) == (near.app, near.database, near.app)
+    far = Hosts(app="east", database="west", pooler="north")
+    assert far.of("pooler") == "north"
+    assert [Hosts(app="east", database=one).apart for one in ("east", "west")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"app": "east"},
+        {"app": "east", "database": "http://10.0.0.3"},
+        {"app": "east", "database": "tcp://10.0.0.3"},
+        {"app": "east", "database": "ssh://me:secret@10.0.0.3"},
+        {"app": "east", "database": "ssh://me@10.0.0.3/var/run/docker.sock"},
+        {"app": "east", "database": "unix:///var/run/docker.sock"},
+        {"app": "east", "database": "-H"},
+        {"app": "east", "database": "west", "proxy": "north"},
+        {"app": "east", "database": "west", "load": ["north"]},
+    ],
+)
+def test_hosts_that_cannot_be_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Hosts.model_validate(given)
+
+
+def test_one_role_s_allotment() -> None:
+    roles = Roles.model_validate({"app": {"cpuset": 7}, "database": {"memory": "1GB"}})
+    assert [role for role, _ in roles.only("app").given()] == ["app"]
+    assert list(roles.only("pooler").given()) == []
 
 
 @pytest.mark.parametrize(("role", "bound"), [("app", True), ("database", False), (None, False)])

@@ -148,21 +148,29 @@ def test_a_fault_of_the_thread_appears_when_it_is_closed(server: Listener, monke
         watch.close()
 
 
-# A host of its own at the other end of a wire, where connections wait and nobody accepts them.
+# A host of its own at the other end of a wire: at one port connections wait and nobody accepts them, at the other each
+# is reset, as by a server that is killed.
 LISTEN = """
-import socket, sys
-with socket.create_server((sys.argv[1], 5432), backlog=100):
+import socket, sys, threading
+def reset(server):
+    while True:
+        client, _ = server.accept()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
+        client.close()
+with socket.create_server((sys.argv[1], 5432), backlog=100), socket.create_server((sys.argv[1], 5433)) as abrupt:
+    threading.Thread(target=reset, args=(abrupt,), daemon=True).start()
     print("ready", flush=True)
     sys.stdin.read()
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def far_host() -> Iterator[str]:
     """Its address, from which port 5432 is reached; a network namespace."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("a network namespace needs root, and iproute2")
-    name, net = f"cb{os.getpid()}", f"10.213.{os.getpid() % 250}"
+    # A network that belongs to nobody (RFC 2544).
+    name, net = f"cb{os.getpid()}", f"198.18.{os.getpid() % 250}"
     with ExitStack() as made:
         if subprocess.run(["ip", "netns", "add", name], check=False).returncode:
             pytest.skip("no network namespace can be made here")
@@ -194,6 +202,25 @@ def test_another_hosts_port_is_watched_on_the_way_there(far_host: str) -> None:
             assert len(wire.established(5432)) >= 2
         watch.close()
         assert watch.held(frozenset(), every_port) == Held(2, 22)
+
+
+def test_another_hosts_reset_ends_a_connection(far_host: str) -> None:
+    """This machine has nothing to send any more."""
+    with closing(wire.watch_on(5433, wire.EVERY_INTERFACE)) as watch:
+        for _ in range(5):
+            with pytest.raises(ConnectionResetError), socket.create_connection((far_host, 5433), timeout=30) as client:
+                client.recv(1)
+        watch.close()
+        assert watch.held(frozenset(), every_port) == Held(peak=1, opened=5)
+
+
+def test_on_every_interface_a_connection_counts_once(server: Listener) -> None:
+    with closing(wire.watch_on(port_of(server), wire.EVERY_INTERFACE)) as watch:
+        for _ in range(40):
+            client(server).close()
+        with client(server), client(server):
+            watch.close()
+        assert watch.held(frozenset(), every_port) == Held(peak=2, opened=42)
 
 
 def test_what_this_machine_sends_to_itself_takes_the_loopback_interface() -> None:

@@ -16,7 +16,8 @@ from runner.analysis.summary import summarise
 from runner.errors import UsageError
 from runner.matrix.cells import Prediction
 from runner.report.tables import print_tables, table_text
-from runner.results.schema import SkippedRecord, Verdict
+from runner.report.wording import product_of
+from runner.results.schema import DatabaseRecord, SkippedRecord, Verdict
 from tests.synthetic import Model, models, pooled, searched, showcase, write_run
 
 
@@ -232,3 +233,13 @@ def test_clients_that_are_not_as_predicted_are_told(tmp_path: Path) -> None:
     assert model.clients is not None
     behind = summarise(write_run(tmp_path, [replace(model, clients=model.clients + 1)], blocks=1))
     assert "clients: peak 13 is above 12" in printed(behind)
+
+
+def test_a_database_on_another_host_is_told_with_its_distance(summary: Summary) -> None:
+    near = DatabaseRecord(name="pg", product="PostgreSQL 15.18", settings={})
+    far = near.model_copy(update={"round_trip_ms": 2.0468})
+    told = [
+        product_of(summary.model_copy(update={"run": summary.run.model_copy(update={"databases": [one]})}), "pg")
+        for one in (near, far)
+    ]
+    assert told == ["PostgreSQL 15.18", "PostgreSQL 15.18, on a host 2.05 ms from the app's"]
