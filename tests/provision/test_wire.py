@@ -169,7 +169,8 @@ def far_host() -> Iterator[str]:
     """Its address, from which port 5432 is reached; a network namespace."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("a network namespace needs root, and iproute2")
-    name, net = f"cb{os.getpid()}", f"10.213.{os.getpid() % 250}"
+    # A network that belongs to nobody (RFC 2544).
+    name, net = f"cb{os.getpid()}", f"198.18.{os.getpid() % 250}"
     with ExitStack() as made:
         if subprocess.run(["ip", "netns", "add", name], check=False).returncode:
             pytest.skip("no network namespace can be made here")
