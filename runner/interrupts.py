@@ -11,16 +11,26 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def terminate_like_interrupt() -> Iterator[None]:
-    """CI cancels with SIGTERM; it is to end as orderly as a Ctrl-C."""
+    """CI cancels with SIGTERM; it is to end as orderly as a Ctrl-C.
+
+    A script's background commands have SIGINT ignored, and so would everything that they start, which is stopped with
+    SIGINT here. It goes on being of no effect on this process, but as a handler, which no child inherits.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def overhear(_number: int, _frame: FrameType | None) -> None:
+        pass
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, overhear)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ import pytest
 
 #: What the workers of `pytest -n 2` have in common: a file to lock.
 TURN = "turn"
+
+
+def pytest_configure() -> None:
+    """A script's background commands have SIGINT ignored, and so would all have that tests start and stop with it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
