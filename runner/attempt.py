@@ -109,8 +109,7 @@ class Attempt:
             self.stage.prepared.sampler.watch(self._account.database)
             self.app.go_on_unless_stopping()
             address, logs = self.stage.prepared.address, self._folder / "logs"
-            provider = self.stage.provider.at("pooler")
-            self._pooled.start(provider, self._account, address, logs, self.stage.pooler_looks)
+            self._pooled.start(self.stage.provider, self._account, address, logs, self.stage.pooler_looks)
             if not self.cell.serves:
                 return
             # Locust's imports and Django's run at the same time.
@@ -205,7 +204,7 @@ class Attempt:
                     self.evidence.load_hosts = self._generator.load_hosts
             finally:
                 self.app.stop()
-                self._pooled.stop(self.stage.provider.at("pooler"))
+                self._pooled.stop(self.stage.provider)
 
     def record(self) -> AttemptRecord:
         """Reads everything back, judges, and writes it down; a failed one keeps what it measured."""

@@ -41,7 +41,7 @@ class PooledSide:
         if cell.pooler is None:
             return
         pooler = make_pooler(cell.pooler)
-        pooler.start(provider, account, cell.database, database, log_folder)
+        pooler.start(provider.at("pooler"), account, cell.database, database, log_folder)
         self._pooler = pooler
         self._sampler = PoolerSampler(pooler, looks_per_second)
 
@@ -83,4 +83,4 @@ class PooledSide:
             self._evidence.pooler_rows = self._sampler.rows()
         if self._pooler is not None:
             self._pooler.close()
-            provider.stop(self._pooler.service)
+            provider.at("pooler").stop(self._pooler.service)

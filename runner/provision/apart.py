@@ -4,7 +4,9 @@ import contextlib
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
+from runner.errors import StackError
 from runner.provision.docker import DockerProvider
+from runner.provision.native import PORTS
 from runner.provision.roles import Hosts, Roles
 from runner.provision.service import Belongs, Held, Provider, Role, Watch, Wire
 
@@ -36,8 +38,18 @@ class ApartProvider(DockerProvider):
         return self._others.get(self._hosts.of(role), self)
 
     def round_trip_to(self, role: Role) -> float | None:
+        """StackError where the app's host does not get there at all."""
         other = self._others.get(self._hosts.of(role))
-        return None if other is None else self.pod.eyes.round_trip(other.pod.agent_at)
+        if other is None:
+            return None
+        host, port = other.pod.agent_at
+        try:
+            return self.pod.eyes.round_trip((host, port))
+        except StackError as error:
+            raise StackError(
+                f"the app's host ({self._hosts.app}) does not reach the {role}'s at {host}:{port} ({error}): "
+                f"the ports {PORTS[0]} to {PORTS[-1]} must be open between them"
+            ) from error
 
     def close(self) -> None:
         with contextlib.ExitStack() as stack:

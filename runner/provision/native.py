@@ -19,16 +19,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from runner import waiting
+from runner import ssh, waiting
 from runner.errors import StackError
 from runner.provision import processes, shared_memory, wire
 from runner.provision.commands import UNPRIVILEGED, ThisMachine, environment_of, identity, own_module
-from runner.provision.journal import Journal
+from runner.provision.journal import MARK, Journal
 from runner.provision.native_service import NativeService
 from runner.provision.roles import ANYTHING, Roles
 from runner.provision.service import Address, Command, Role, Service, Wire
 
 LOOPBACK = "127.0.0.1"
+#: What the guard too needs to find a Docker engine, and to be let in.
+TO_ENGINES = ("DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "SSH_AUTH_SOCK", ssh.VARIABLE)
 # Below Linux's ephemeral range (32768 and up), where an outgoing connection may take any port at any moment.
 PORTS = range(15000, 32000)
 
@@ -208,9 +210,11 @@ class NativeProvider(ThisMachine):
 
 def _start_guard(journal: Path) -> "subprocess.Popen[bytes]":
     command = own_module("runner.provision.guard", str(journal))
+    to_engines = {name: os.environ[name] for name in TO_ENGINES if name in os.environ}
+    # Without the runner's mark: where it has several providers, one's guard is no leftover for another's.
     return subprocess.Popen(
         list(command.argv),
-        env=environment_of(command),
+        env={name: value for name, value in {**to_engines, **environment_of(command)}.items() if name != MARK},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
