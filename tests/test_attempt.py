@@ -80,7 +80,7 @@ def test_a_port_that_is_lost_is_given_up_for_another(
     monkeypatch.setattr(serving, "django_database", lambda *_: database)
     free = provider.free_address()
     choices = [free, stranger]
-    monkeypatch.setattr(provider, "free_address", choices.pop)
+    monkeypatch.setattr(provider, "free_address", lambda _host: choices.pop())
     recipe = Recipe("psycopg3")
     attempt = make_attempt(provider, tmp_path, server, environments={recipe: build_environment(recipe)})
     attempt.app.start(ACCOUNT)
