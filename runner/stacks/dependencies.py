@@ -170,8 +170,10 @@ def _of_virtual_environment(path: Path) -> Iterator[str]:
     path.read_text(encoding="utf-8")
     for site in path.parent.glob("lib/python*/site-packages"):
         for found in distributions(path=[str(site)]):
-            # What pip has left of a package that it removed, or was removing, has no name.
-            if found.name and found.name.lower() not in _ITS_TOOLS and (requirement := _installed(found)):
+            # Of a package that pip removed, or was removing, a folder may be left, in which no metadata are.
+            if not any(found.read_text(metadata) for metadata in ("METADATA", "PKG-INFO", "")):
+                continue
+            if found.name.lower() not in _ITS_TOOLS and (requirement := _installed(found)):
                 yield _checked(requirement)
 
 
