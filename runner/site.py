@@ -4,7 +4,7 @@ import ipaddress
 import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import docker
 from rich.console import Console
@@ -84,18 +84,23 @@ class DockerSite:
     """A Docker engine, with the images that it has or can pull."""
 
     kind = DockerProvider.kind
+    #: The way out for what containers cannot run.
+    _instead: ClassVar[str] = "use --provider native"
 
     @cached_property
     def _client(self) -> docker.DockerClient:
         return engine.connect()
 
     def require(self, plan: Plan) -> None:
-        for cell in plan.cells.values():
-            if reason := why_native(cell):
-                raise EnvironmentUnfit(f"{cell.id}: {reason}: take that out, or use --provider native")
+        self._refuse_what_stays_native(plan)
         plan.roles.refuse_beyond(int(self._client.info()["NCPU"]))
         for kit in kits_of(plan.cells.values()):
             engine.find_image(self._client, kit)
+
+    def _refuse_what_stays_native(self, plan: Plan) -> None:
+        for cell in plan.cells.values():
+            if reason := why_native(cell):
+                raise EnvironmentUnfit(f"{cell.id}: {reason}: take that out, or {self._instead}")
 
     def environments(self, cells: Iterable[Cell], messages: Console) -> dict[Recipe, AppEnvironment]:
         def say(text: str) -> None:
@@ -136,6 +141,8 @@ def why_native(cell: Cell) -> str:
 class SitesApart(DockerSite):
     """A Docker engine for each part of a stack: what an engine needs to have is what its parts are made of."""
 
+    _instead = "`hosts`"
+
     def __init__(self, hosts: Hosts) -> None:
         self._hosts = hosts
 
@@ -149,9 +156,7 @@ class SitesApart(DockerSite):
         return self._clients["app"]
 
     def require(self, plan: Plan) -> None:
-        for cell in plan.cells.values():
-            if reason := why_native(cell):
-                raise EnvironmentUnfit(f"{cell.id}: {reason}: take that out, or `hosts`")
+        self._refuse_what_stays_native(plan)
         self._refuse_hosts_that_cannot_meet()
         for role, client in self._clients.items():
             plan.roles.only(role).refuse_beyond(int(client.info()["NCPU"]))

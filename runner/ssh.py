@@ -49,3 +49,11 @@ def parse_target(text: str) -> SshTarget:
     if parts.scheme != "ssh" or not well_formed or parts.password or parts.query or parts.fragment:
         raise ValueError(f"found {text!r}")
     return SshTarget(host, user, port, parts.path.rstrip("/"))
+
+
+def parse_engine(text: str) -> SshTarget:
+    """The same for a Docker engine, whose address has no path."""
+    target = parse_target(text)
+    if target.path:
+        raise ValueError(f"found {text!r}, with a path, which is for the host's own DOCKER_HOST to name")
+    return target

@@ -10,7 +10,7 @@ from runner.errors import EnvironmentUnfit
 from runner.models import Strict
 from runner.provision.service import PLACED, Role
 from runner.sizes import Size
-from runner.ssh import parse_target
+from runner.ssh import parse_engine
 
 #: As the kernel writes it: `0`, `0-1`, `0,2-3`; a single number needs no quotes.
 CpuSet = Annotated[
@@ -25,13 +25,11 @@ _CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 def check_engine(text: str) -> str:
     """An engine's address or a context of Docker's; ValueError, with what is allowed, where it is neither."""
     if not _TCP.fullmatch(text) and not _CONTEXT.fullmatch(text):
-        allowed = "allowed: ssh://user@host, tcp://host:port, or a context's name (docker context ls)"
         try:
-            target = parse_target(text)
+            parse_engine(text)
         except ValueError as error:
+            allowed = "allowed: ssh://user@host, tcp://host:port, or a context's name (docker context ls)"
             raise ValueError(f"{error}, {allowed}") from None
-        if target.path:
-            raise ValueError(f"found {text!r}, {allowed}")
     return text
 
 

@@ -20,8 +20,8 @@ from runner.stacks.databases.base import Account, Database
 Life = tuple[float, float, float, float]
 
 
-def connect(engine: str, address: Address, account: Account) -> Any:
-    """A session with autocommit, by the driver that the apps use."""
+def connect(engine: str, address: Address, account: Account, **options: Any) -> Any:
+    """A session with autocommit, by the driver that the apps use; `options` are the driver's."""
     if engine == "postgres":
         return psycopg.connect(
             host=address.host,
@@ -30,6 +30,7 @@ def connect(engine: str, address: Address, account: Account) -> Any:
             user=account.user,
             password=account.password,
             autocommit=True,
+            **options,
         )
     return MySQLdb.connect(
         host=address.host,
@@ -38,6 +39,7 @@ def connect(engine: str, address: Address, account: Account) -> Any:
         password=account.password,
         database=account.database,
         autocommit=True,
+        **options,
     )
 
 

@@ -20,7 +20,7 @@ from runner.stacks.databases.mysql import MySQLSpec
 from runner.stacks.databases.postgres import PostgresSpec
 from runner.stacks.databases.postgres_monitor import PostgresMonitor
 from runner.waiting import wait_for
-from tests.stacks.databases.clients import session
+from tests.stacks.databases.clients import connect, session
 from tests.stacks.databases.lab import PASSWORD, VARIABLE, Lab, somebodys_server
 
 LIMIT = 30
@@ -317,14 +317,7 @@ def test_encrypted_where_the_matrix_says_so(lab: Lab, provider: NativeProvider, 
         with closing(started(provider, tmp_path, spec)) as database:
             assert database._value(own) == str(tls)
             account, address = database.create_empty("one"), database.service.address
-            with psycopg.connect(
-                host=address.host,
-                port=address.port,
-                dbname=account.database,
-                user=account.user,
-                password=account.password,
-                **spec.django_options,
-            ) as client:
+            with connect("postgres", address, account, **spec.django_options) as client:
                 assert client.execute(own.encode()).fetchall() == [(tls,)]
             assert database.applied_settings["max_connections"] == str(LIMIT)
             assert "the peak is what this machine's own connections to it show" in database.unknown
