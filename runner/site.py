@@ -21,12 +21,12 @@ from runner.provision.docker import DockerProvider
 from runner.provision.native import NativeProvider
 from runner.provision.roles import Hosts, Roles
 from runner.provision.service import PLACED, Kit, Provider, Role
-from runner.stacks.databases import mysql_server, postgres
+from runner.stacks.databases import DATABASES
 from runner.stacks.databases.hosted_place import refuse_unfit
 from runner.stacks.databases.postgres import PostgresSpec
 from runner.stacks.environment import AppEnvironment, build_environment
 from runner.stacks.image import build_image
-from runner.stacks.poolers import pgbouncer
+from runner.stacks.poolers import POOLERS
 from runner.stacks.versions import Recipe
 
 AUTO = "auto"
@@ -81,43 +81,41 @@ class NativeSite:
 
 
 class DockerSite:
-    """A Docker engine, with the images that it has or can pull."""
+    """A Docker engine, with the images that it has or can pull; what a part of a stack needs is asked of its engine."""
 
     kind = DockerProvider.kind
     #: The way out for what containers cannot run.
     _instead: ClassVar[str] = "use --provider native"
 
     @cached_property
-    def _client(self) -> docker.DockerClient:
-        return engine.connect()
+    def _clients(self) -> Mapping[Role, docker.DockerClient]:
+        return dict.fromkeys(PLACED, engine.connect())
 
     def require(self, plan: Plan) -> None:
-        self._refuse_what_stays_native(plan)
-        plan.roles.refuse_beyond(int(self._client.info()["NCPU"]))
-        for kit in kits_of(plan.cells.values()):
-            engine.find_image(self._client, kit)
-
-    def _refuse_what_stays_native(self, plan: Plan) -> None:
         for cell in plan.cells.values():
             if reason := why_native(cell):
                 raise EnvironmentUnfit(f"{cell.id}: {reason}: take that out, or {self._instead}")
+        for role, client in self._clients.items():
+            plan.roles.only(role).refuse_beyond(int(client.info()["NCPU"]))
+        plan.roles.only("load").refuse_beyond(os.cpu_count() or 1)
+        for role, kit in placed_kits(plan.cells.values()):
+            engine.find_image(self._clients[role], kit)
 
     def environments(self, cells: Iterable[Cell], messages: Console) -> dict[Recipe, AppEnvironment]:
         def say(text: str) -> None:
             messages.print(text, markup=False, highlight=False, soft_wrap=True)
 
-        return {recipe: build_image(recipe, self._client, say) for recipe in recipes_of(cells)}
+        return {recipe: build_image(recipe, self._clients["app"], say) for recipe in recipes_of(cells)}
 
     def versions(self, environments: Mapping[Recipe, AppEnvironment], cells: Iterable[Cell]) -> dict[str, str]:
-        engine_version = str(self._client.version()["Version"])
-        apps = [one.kit for one in environments.values() if one.kit is not None]
-        images = {f"image/{kit.name}": self._image(kit, self._client) for kit in (*kits_of(cells), *apps)}
-        return {**describe_versions(environments), "docker": engine_version, **images}
+        found = {**describe_versions(environments), "docker": str(self._clients["app"].version()["Version"])}
+        apps: list[tuple[Role, Kit]] = [("app", one.kit) for one in environments.values() if one.kit is not None]
+        for role, kit in (*placed_kits(cells), *apps):
+            digest = engine.digest_of(engine.find_image(self._clients[role], kit))
+            found[f"image/{kit.name}"] = f"{engine.image_of(kit)} {digest}"
+        return found
 
-    def _image(self, kit: Kit, client: docker.DockerClient) -> str:
-        return f"{engine.image_of(kit)} {engine.digest_of(engine.find_image(client, kit))}"
-
-    def provider(self, roles: Roles) -> DockerProvider:
+    def provider(self, roles: Roles) -> Provider:
         return DockerProvider(roles)
 
 
@@ -139,7 +137,7 @@ def why_native(cell: Cell) -> str:
 
 
 class SitesApart(DockerSite):
-    """A Docker engine for each part of a stack: what an engine needs to have is what its parts are made of."""
+    """A Docker engine for each part of a stack."""
 
     _instead = "`hosts`"
 
@@ -150,20 +148,7 @@ class SitesApart(DockerSite):
     def _clients(self) -> Mapping[Role, docker.DockerClient]:
         return {role: engine.connect(self._hosts.of(role)) for role in PLACED}
 
-    @cached_property
-    def _client(self) -> docker.DockerClient:
-        """The app's: its image is built there."""
-        return self._clients["app"]
-
     def require(self, plan: Plan) -> None:
-        self._refuse_what_stays_native(plan)
-        self._refuse_hosts_that_cannot_meet()
-        for role, client in self._clients.items():
-            plan.roles.only(role).refuse_beyond(int(client.info()["NCPU"]))
-        for role, kit in self._kits(plan.cells.values()):
-            engine.find_image(self._clients[role], kit)
-
-    def _refuse_hosts_that_cannot_meet(self) -> None:
         for role in PLACED if self._hosts.apart else ():
             name = self._hosts.of(role)
             if ipaddress.ip_address(engine.ip_of(name)).is_loopback:
@@ -171,23 +156,16 @@ class SitesApart(DockerSite):
                     f"hosts.{role}: {name} is {engine.ip_of(name)} from here, where the other hosts do not find it: "
                     "name it by an address that all of them reach"
                 )
+        super().require(plan)
 
     def versions(self, environments: Mapping[Recipe, AppEnvironment], cells: Iterable[Cell]) -> dict[str, str]:
-        found = super().versions(environments, [])
-        for role, kit in self._kits(cells):
-            found[f"image/{kit.name}"] = self._image(kit, self._clients[role])
+        found = super().versions(environments, cells)
         for role, client in self._clients.items():
             info = client.info()
             found[f"host/{role}"] = f"{self._hosts.of(role)}, {info['NCPU']} cores, Linux {info['KernelVersion']}"
         return found
 
-    def _kits(self, cells: Iterable[Cell]) -> list[tuple[Role, Kit]]:
-        """What each engine has to have; all of them what looks after the others."""
-        needed = [kit for kit in kits_of(cells) if kit != PYTHON]
-        roles: list[Role] = ["pooler" if kit == pgbouncer.KIT else "database" for kit in needed]
-        return [*((role, PYTHON) for role in PLACED), *zip(roles, needed, strict=True)]
-
-    def provider(self, roles: Roles) -> ApartProvider:
+    def provider(self, roles: Roles) -> Provider:
         return ApartProvider(roles, self._hosts)
 
 
@@ -208,18 +186,14 @@ def site_of_many(name: str) -> Site:
     return SITES["native" if name == AUTO else name]()
 
 
-_KITS: Mapping[str, Kit] = {
-    "postgres": postgres.KIT,
-    "mysql": mysql_server.MYSQL.kit,
-    "mariadb": mysql_server.MARIADB.kit,
-    "pgbouncer": pgbouncer.KIT,
-}
-
-
-def kits_of(cells: Iterable[Cell]) -> list[Kit]:
-    """What the cells need beside the app's own image."""
-    names = {cell.database.engine for cell in cells} | {cell.pooler.kind for cell in cells if cell.pooler is not None}
-    return [PYTHON, *(_KITS[name] for name in sorted(names))]
+def placed_kits(cells: Iterable[Cell]) -> list[tuple[Role, Kit]]:
+    """What the cells need beside the app's own image, by the part whose engine has to have it."""
+    cells = list(cells)
+    databases = sorted({cell.database.engine for cell in cells})
+    poolers = sorted({cell.pooler.kind for cell in cells if cell.pooler is not None})
+    found: list[tuple[Role, Kit]] = [(role, PYTHON) for role in PLACED]  # it looks after the other containers
+    found += [("database", DATABASES[name].kit) for name in databases]
+    return found + [("pooler", POOLERS[name].kit) for name in poolers]
 
 
 def recipes_of(cells: Iterable[Cell]) -> list[Recipe]:

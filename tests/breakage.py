@@ -20,9 +20,9 @@ from runner.attempt import Attempt
 from runner.group import _bring_up as bring_up
 from runner.matrix.expansion import expand
 from runner.plan import Plan, make_plan
-from runner.provision.docker import DockerProvider
 from runner.provision.native import NativeProvider
 from runner.provision.roles import Roles
+from runner.provision.service import Provider
 from runner.results.schema import AttemptRecord, RunEnd
 from runner.results.store import RunFolder
 from runner.run import Run
@@ -117,7 +117,7 @@ class Laboratory:
         self.folder = folder
         self.site = site or NativeSite()
         self.injector = Injector()
-        self.providers: list[NativeProvider | DockerProvider] = []
+        self.providers: list[Provider] = []
         self.databases: list[Database] = []
         self.apps: dict[str, App] = {}
         #: Cells that need not be waited for as long as others, in seconds.
@@ -163,7 +163,7 @@ class Laboratory:
             self.injector.join()
         return {(record.cell, record.block): record for _, record in folder.attempts()}, end
 
-    def _provider(self, roles: Roles) -> NativeProvider | DockerProvider:
+    def _provider(self, roles: Roles) -> Provider:
         self.providers.append(self.site.provider(roles))
         return self.providers[-1]
 

@@ -17,6 +17,7 @@ from docker.models.volumes import VolumeCollection
 from runner import waiting
 from runner.plan import Plan
 from runner.provision.commands import PYTHON
+from runner.provision.docker import DockerProvider
 from runner.provision.engine import LABEL
 from runner.provision.roles import Roles
 from runner.provision.service import Command
@@ -144,6 +145,7 @@ def test_a_database_whose_disk_is_full(laboratory: Laboratory) -> None:
 
     def fill() -> None:
         provider = laboratory.providers[-1]
+        assert isinstance(provider, DockerProvider)
         argv = ["python3", "-c", FILL, str(provider.folder / "out" / "filler")]
         assert "No space left" in provider.run(Command(argv, kit=PYTHON), limit=60, what="filling the disk")
 

@@ -16,7 +16,7 @@ from runner.plan import Plan, make_plan
 from runner.provision import engine
 from runner.provision.roles import Hosts
 from runner.provision.service import Kit
-from runner.site import DockerSite, NativeSite, SitesApart, choose_site, kits_of
+from runner.site import DockerSite, NativeSite, SitesApart, choose_site, placed_kits
 from runner.stacks.app import ROOT
 from runner.stacks.versions import Recipe
 
@@ -53,9 +53,11 @@ def test_which_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, answers: boo
 
 
 def test_what_the_cells_need_beside_the_app() -> None:
-    assert [kit.name for kit in kits_of(CELLS)] == ["python", "mariadb", "mysql", "pgbouncer", "postgres"]
+    everywhere = [("app", "python"), ("database", "python"), ("pooler", "python")]
+    databases = [("database", name) for name in ("mariadb", "mysql", "postgres")]
+    assert [(role, kit.name) for role, kit in placed_kits(CELLS)] == [*everywhere, *databases, ("pooler", "pgbouncer")]
     plain = [cell for cell in CELLS if cell.pooler is None and cell.database.engine == "mysql"]
-    assert [kit.name for kit in kits_of(plain)] == ["python", "mysql"]
+    assert [(role, kit.name) for role, kit in placed_kits(plain)] == [*everywhere, ("database", "mysql")]
 
 
 def test_docker_without_an_engine_says_what_to_do() -> None:

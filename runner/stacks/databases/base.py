@@ -11,7 +11,7 @@ from pydantic import Field
 
 from runner.durations import DurationOrNone
 from runner.models import Strict
-from runner.provision.service import Address, Provider, Service
+from runner.provision.service import Address, Kit, Provider, Service
 from runner.stacks.drivers import DRIVERS
 
 
@@ -173,6 +173,8 @@ class Database(ABC):
     9.7.0"); `applied_settings`, what was put on the server, by its own names, recorded with every run.
     """
 
+    #: Its programs, and the image that has them for a provider of containers.
+    kit: ClassVar[Kit]
     service: Service
     product: str = "the database server"
     #: What cannot be known of it, in words; nothing of a server of the run's own.

@@ -117,6 +117,7 @@ class MySQL(Database):
     """See `runner.stacks.databases.base.Database`."""
 
     products: ClassVar[Sequence[mysql_server.Origin]] = (mysql_server.MYSQL, mysql_server.MARIADB)
+    kit = mysql_server.MYSQL.kit
     service: Service
     driver_errors = (MySQLdb.Error,)
 
@@ -426,3 +427,4 @@ class MariaDB(MySQL):
     """The same books under the same names, and the server's own word on which of them it keeps."""
 
     products = (mysql_server.MARIADB,)
+    kit = mysql_server.MARIADB.kit

@@ -35,6 +35,7 @@ from runner.stacks.databases.starting import Starter, hand_over, prove_identity,
 
 ADMIN = "connbench"
 INSTALL = "apt-get install postgresql"
+KIT = Kit("postgres", "postgres:17.6-bookworm", lambda name: str(find_binaries() / name))
 
 # The same for each run. Nothing waits for a disk, which the benchmark's machine shares with others; nothing
 # runs by itself in the background of a window; plans do not change under way.
@@ -117,6 +118,7 @@ class _Mark:
 class Postgres(Database):
     """See `runner.stacks.databases.base.Database`."""
 
+    kit = KIT
     service: Service
     driver_errors = (psycopg.Error,)
     #: How a database is made from a template: by its files, at the price of a checkpoint.
@@ -397,6 +399,3 @@ def find_binaries() -> Path:
         if (folder / "initdb").exists():
             return folder
     raise EnvironmentUnfit(f"PostgreSQL's server is not installed (no initdb was found): {INSTALL}")
-
-
-KIT = Kit("postgres", "postgres:17.6-bookworm", lambda name: str(find_binaries() / name))

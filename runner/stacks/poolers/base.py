@@ -4,10 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from runner.models import Strict
-from runner.provision.service import Address, Provider, Service
+from runner.provision.service import Address, Kit, Provider, Service
 from runner.stacks.databases.base import Account, DatabaseSpec, Peak
 
 
@@ -95,6 +95,8 @@ class PoolerReading:
 class Pooler(ABC):
     """One attempt's pooler: started fresh for it, in front of its account alone."""
 
+    #: Its programs, and the image that has them for a provider of containers.
+    kit: ClassVar[Kit]
     service: Service
     #: What it really is: `PgBouncer 1.18.0`.
     product: str

@@ -33,6 +33,17 @@ CONSOLE = "pgbouncer"
 HARNESS_CLIENTS = 1
 
 
+def find_program(name: str = PROGRAM) -> str:
+    """PgBouncer's program; Debian has it where an ordinary user's PATH does not look."""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin")
+    if found is None:
+        raise EnvironmentUnfit(f"PgBouncer is not installed (no pgbouncer was found): {INSTALL}")
+    return found
+
+
+KIT = Kit("pgbouncer", "edoburu/pgbouncer:v1.24.1-p1", find_program)
+
+
 class PgBouncerSpec(PoolerSpec):
     """PgBouncer; names and defaults are its own, `pool_size` is its `default_pool_size`.
 
@@ -97,6 +108,7 @@ class PgBouncerSpec(PoolerSpec):
 class PgBouncer(Pooler):
     """See `runner.stacks.poolers.base.Pooler`."""
 
+    kit = KIT
     spec: PgBouncerSpec
 
     def __init__(self, spec: PoolerSpec) -> None:
@@ -301,14 +313,3 @@ def installed_version(place: Place) -> str:
     """`PgBouncer 1.18.0`."""
     command = Command([place.program(KIT, PROGRAM), "--version"], kit=KIT)
     return place.run(command, limit=waiting.VERSION_COMMAND, what="pgbouncer --version").splitlines()[0].strip()
-
-
-def find_program(name: str = PROGRAM) -> str:
-    """PgBouncer's program; Debian has it where an ordinary user's PATH does not look."""
-    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin")
-    if found is None:
-        raise EnvironmentUnfit(f"PgBouncer is not installed (no pgbouncer was found): {INSTALL}")
-    return found
-
-
-KIT = Kit("pgbouncer", "edoburu/pgbouncer:v1.24.1-p1", find_program)
