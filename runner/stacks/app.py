@@ -273,7 +273,7 @@ def make_overlay(
         "databases": {"default": database},
         "aliases": dict(app.description.databases),
         "allowed_hosts": [host],
-        "middleware": ["connbench_timing.TimingMiddleware"],
+        "middleware": ["connbench_timing.timing_middleware"],
         "apps": [*needed, *([QUERY_AT_IMPORT] if query_at_import else [])],
         "token": token,
         "probe": PROBE_QUERY,

@@ -136,7 +136,7 @@ def test_the_overlay_carries_everything_in_one_variable() -> None:
         "aliases": {},
         "databases": {"default": settings},
         "allowed_hosts": ["127.0.0.1"],
-        "middleware": ["connbench_timing.TimingMiddleware"],
+        "middleware": ["connbench_timing.timing_middleware"],
         "token": overlay.token,
         "probe": PROBE_QUERY,
         "timing": "full",

@@ -13,9 +13,14 @@ import requests
 
 from runner import waiting
 from runner.load.recorder import server_timing
+from runner.provision.commands import run_command
+from runner.provision.service import Command
+from runner.stacks.app import load_app, make_overlay
+from runner.stacks.environment import build_environment
 from runner.stacks.servers.base import PROBE_QUERY, ServerSpec
 from runner.stacks.servers.gunicorn import GunicornSpec
 from runner.stacks.servers.uwsgi import UwsgiSpec
+from runner.stacks.versions import Recipe
 from tests.processes import ROOT, connbench
 from tests.shops import Served, seeded, serving
 
@@ -106,6 +111,48 @@ def test_the_environment_of_the_runner_stays_outside(shop: Served) -> None:
     worker = psutil.Process(shop.service.pid)
     assert "envs/psycopg3-" in " ".join(worker.cmdline())
     assert sys.prefix not in " ".join(worker.environ().values())
+
+
+_ASYNCHRONOUS = """
+import asyncio
+
+import django
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import AsyncClient
+from django.urls import path
+
+own = ["connbench_timing.timing_middleware", "django.middleware.common.CommonMiddleware"]
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], MIDDLEWARE=own)
+django.setup()
+
+
+async def view(request):
+    return HttpResponse(str(id(asyncio.current_task())))
+
+
+async def main():
+    answer = await AsyncClient().get("/")
+    print(int(answer.content) == id(asyncio.current_task()), answer["Server-Timing"])
+
+
+urlpatterns = [path("", view)]
+asyncio.run(main())
+"""
+
+
+def test_an_asynchronous_app_stays_so(tmp_path: Path) -> None:
+    """A synchronous middleware would have each view wait in a thread, and run as a task of its own."""
+    script = tmp_path / "asynchronous.py"
+    script.write_text(_ASYNCHRONOUS)
+    python = build_environment(Recipe("psycopg3")).bin / "python"
+    env = make_overlay(load_app("shop"), {}, "127.0.0.1").env
+    same_task, _, header = run_command(Command([str(python), str(script)], env), limit=60, what="a view").partition(" ")
+    assert same_task == "True"
+    worker, thread, app_ms, *_ = server_timing(header.strip())
+    assert worker > 0
+    assert thread > 0
+    assert app_ms > 0
 
 
 def test_psycogreen_makes_psycopg2_give_way(tmp_path: Path) -> None:
