@@ -15,7 +15,7 @@ from rich.console import Console
 
 from runner.analysis.advice import State, advise, states
 from runner.analysis.advice_model import Advice, Question
-from runner.analysis.race import left_in
+from runner.analysis.race import better_half
 from runner.analysis.summary import write_summary
 from runner.apps import for_app
 from runner.bench import Options, run_record, this_machine
@@ -39,8 +39,11 @@ from runner.turn import own_turn
 
 #: Blocks of all candidates, before anybody is left out for want of time.
 COARSE = 2
-#: So many blocks a finalist is to have: fewer say little. And the most that there are.
-WANTED, MOST_BLOCKS = 5, 16
+#: So many blocks those that go on are to have: fewer tell settings apart that differ much. Where there is no time for
+#: that, the better half of them goes on, and is asked again so many blocks later.
+WANTED, RUNG = 10, 2
+#: The most that there are.
+MOST_BLOCKS = 16
 #: What a search comes to, as a rule, in blocks of all candidates; the bar is drawn for them.
 LIKELY_BLOCKS = 4
 
@@ -155,20 +158,28 @@ class _Pace:
         return not self._chosen
 
     def _going_on(self, found: Sequence[State], block: int, left: float) -> list[str]:
-        """Of contests without an answer: who can still win, as far as there is time for them, and the present."""
-        presents = {contest.name: contest.present for contest in self._question.contests}
-        undecided = [one for one in found if not one.decided]
-        going = {one.contest: self._with_present(one.racing, presents[one.contest]) for one in undecided}
-        rounds = WANTED - block
-        asked = self._seconds([cell for cells in going.values() for cell in cells]) * rounds
-        if block >= COARSE and rounds > 1 and asked > left:
-            share = left / asked
-            going = {name: left_in(cells, int(len(cells) * share), {presents[name]}) for name, cells in going.items()}
-        return [cell for cells in going.values() for cell in cells]
+        """Of contests without an answer: who can still win, as far as there is time for them, and the present.
 
-    def _with_present(self, racing: Sequence[str], present: str) -> list[str]:
-        measured = present in self._plan.cells
-        return [*racing, *([present] if measured and present not in racing else [])]
+        The simplest that can still win stays too, since it is the one to recommend if no difference is found.
+        """
+        racing = {one.contest: list(one.racing) for one in found if not one.decided}
+        simplest = {one.contest: one.simplest for one in found}
+        rounds = WANTED - block
+        while block >= COARSE and block % RUNG == 0 and self._seconds(self._with_presents(racing)) * rounds > left:
+            halved = {name: better_half(cells, {simplest[name]}) for name, cells in racing.items()}
+            if halved == racing:
+                break
+            racing, rounds = halved, RUNG
+        return self._with_presents(racing)
+
+    def _with_presents(self, racing: Mapping[str, Sequence[str]]) -> list[str]:
+        """What is gained on is measured to the end."""
+        presents = {contest.name: contest.present for contest in self._question.contests}
+        found: list[str] = []
+        for name, cells in racing.items():
+            measured = presents[name] in self._plan.cells and presents[name] not in cells
+            found += [*cells, presents[name]] if measured else cells
+        return found
 
     def _seconds(self, cells: Sequence[str]) -> float:
         return _block_seconds(self._plan, cells) * self._slowness

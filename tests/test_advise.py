@@ -120,25 +120,43 @@ def chosen(pace: _Pace, plan: Plan, block: int) -> set[str]:
 
 
 def told(monkeypatch: pytest.MonkeyPatch, question: Question, racing: Sequence[str], decided: bool = False) -> None:
-    states = [State(question.contests[0].name, racing, decided, 2)]
+    states = [State(question.contests[0].name, racing, racing[-1], decided, 2)]
     monkeypatch.setattr("runner.advise.states", lambda *_: states)
 
 
-def test_the_time_left_decides_how_many_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight cells, a block of ten minutes each: the twenty minutes left are three blocks of five cells."""
-    pace, question, plan, clock = paced(tmp_path, "40m")
-    everybody = [cell for cell in plan.cells if cell != question.contests[0].present]
-    told(monkeypatch, question, everybody)
-    assert chosen(pace, plan, 1) == set(plan.cells)
-    clock.now = 600
-    assert not pace.enough(1)
-    assert chosen(pace, plan, 2) == set(plan.cells), "the coarse pass is everybody's"
-    clock.now = 1200
-    assert not pace.enough(2)
-    left = chosen(pace, plan, 3)
-    assert question.contests[0].present in left, "what is gained on is measured to the end"
-    assert set(everybody[: len(left) - 1]) <= left, "the best of them"
-    assert 2 < len(left) < len(plan.cells)
+def test_the_better_half_goes_on_where_there_is_no_time_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight cells, a block of six minutes each: ten blocks of all of them are more than 45."""
+    pace, question, plan, clock = paced(tmp_path, "45m")
+    present = question.contests[0].present
+    racing = [cell for cell in plan.cells if cell != present]
+    assert len(racing) == 7
+    went_on: list[set[str]] = []
+    for block in range(1, 7):
+        told(monkeypatch, question, racing)
+        went_on.append(chosen(pace, plan, block))
+        clock.now += 45 * len(went_on[-1])
+        assert not pace.enough(block)
+        racing = [cell for cell in racing if block == 1 or cell in chosen(pace, plan, block + 1)]
+    everybody = set(plan.cells)
+    assert went_on[:2] == [everybody, everybody], "the coarse pass is everybody's"
+    # The last one is the simplest, and stays; so do the settings of today.
+    order = [cell for cell in plan.cells if cell != present]
+    assert went_on[2] == went_on[3] == {*order[:4], order[-1], present}
+    assert went_on[4] == went_on[5] == {*order[:3], order[-1], present}
+
+
+def test_as_many_are_left_as_there_is_time_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two blocks of ten minutes, and nine minutes left: for two more blocks of three cells."""
+    pace, question, plan, clock = paced(tmp_path, "29m")
+    order = [cell for cell in plan.cells if cell != question.contests[0].present]
+    told(monkeypatch, question, order)
+    for block in (1, 2):
+        chosen(pace, plan, block)
+        clock.now += 600
+        assert not pace.enough(block)
+    assert chosen(pace, plan, 3) == {*order[:2], order[-1], question.contests[0].present}
 
 
 def test_no_block_is_begun_that_would_not_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,10 +35,13 @@ TIMES = ("latency_ms.p95",)
 
 @dataclass(frozen=True)
 class State:
-    """Where a contest stands: who goes on, from best to worst, and whether that needs no more blocks."""
+    """Where a contest stands: who goes on, from best to worst, which of them is the simplest (empty where nobody does),
+    and whether that needs no more blocks.
+    """
 
     contest: str
     racing: Sequence[str]
+    simplest: str
     decided: bool
     blocks: int
 
@@ -128,7 +131,10 @@ class _Race:
     def state(self) -> State:
         racing = self._field.order(self._racing) or list(self._racing)
         racing += [cell for cell in self._racing if cell not in racing]
-        return State(self._contest.name, racing, self._decided(racing), self._last)
+        return State(self._contest.name, racing, self._simplest(racing), self._decided(racing), self._last)
+
+    def _simplest(self, cells: Sequence[str]) -> str:
+        return min(cells, key=lambda cell: tuple(self._candidates[cell].simplicity), default="")
 
     def _decided(self, racing: Sequence[str]) -> bool:
         """No more blocks are wanted: one is left, or those left are known to be near each other, and the gain too."""
@@ -210,7 +216,7 @@ class _Race:
         return ""
 
     def _recommended(self, last: Look, level: Sequence[str], blocks: int, found: dict[str, Any]) -> ContestAdvice:
-        chosen = min([last.leader, *level], key=lambda cell: tuple(self._candidates[cell].simplicity))
+        chosen = self._simplest([last.leader, *level])
         one = self._candidates[chosen]
         peak = max((r.connections.peak for r in self._attempts(chosen, self._last) if r.connections), default=0)
         simpler = ""

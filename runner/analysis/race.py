@@ -36,6 +36,8 @@ COARSE_LEAD = 0.10
 #: The share of ALPHA that the race spends.
 RACING = 0.2
 _ESTIMABLE = 1e-8
+#: A race of fewer is none.
+FEWEST_LEFT = 2
 
 
 class Field:
@@ -169,10 +171,11 @@ def _own_blocks_agree(together: Sequence[float]) -> bool:
     return p is not None and p <= ALPHA
 
 
-def left_in(order: Sequence[str], most: int, always: Collection[str] = ()) -> list[str]:
-    """Of settings from best to worst the first so many; `always` stay, whatever their place."""
-    kept = [cell for cell in order if cell in always]
-    for cell in order:
-        if cell not in kept and len(kept) < max(most, 2):
-            kept.append(cell)
-    return [cell for cell in order if cell in kept]
+def better_half(order: Sequence[str], always: Collection[str] = ()) -> list[str]:
+    """Of settings from best to worst the first half, and two at least; `always` stay, whatever their place.
+
+    Sequential halving (Karnin, Koren and Somekh, "Almost Optimal Exploration in Multi-Armed Bandits", ICML 2013): what
+    time there is goes to the better half, then to the better half of those.
+    """
+    first = max(FEWEST_LEFT, math.ceil(len(order) / 2))
+    return [cell for place, cell in enumerate(order) if place < first or cell in always]
