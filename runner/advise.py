@@ -17,7 +17,6 @@ from runner.analysis.advice import State, advise, states
 from runner.analysis.advice_model import Advice, Question
 from runner.analysis.race import better_half
 from runner.analysis.summary import write_summary
-from runner.apps import for_app
 from runner.bench import Options, run_record, this_machine
 from runner.contest import Search, make_search
 from runner.errors import UsageError
@@ -68,12 +67,12 @@ def run_advise(options: AdviseOptions, results: Console, messages: Console) -> i
     matrix = read_matrix(options.run.matrix)
     limits = _limits(matrix, options.limits)
     app = load_app(matrix.app)
-    search = make_search(matrix, limits, app.description, MOST_BLOCKS - COARSE + 1)
+    search = make_search(matrix, limits, app, MOST_BLOCKS - COARSE + 1)
     seed = random.SystemRandom().randrange(2**32) if options.run.seed is None else options.run.seed
     say = partial(messages.print, highlight=False, markup=False, soft_wrap=True)
     if not search.cells:
         raise UsageError("every cell of the matrix is ruled out by its predicted connections: raise the limits")
-    plan = for_app(plan_of_rounds(search.cells, matrix, seed, MOST_BLOCKS), app)
+    plan = plan_of_rounds(search.cells, matrix, seed, MOST_BLOCKS)
     coarse = DATABASE_SETUP + COARSE * _block_seconds(plan, plan.cells)
     foretell(search.question, len(plan.cells), coarse, limits.within, say)
     if coarse > limits.within:

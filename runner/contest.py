@@ -8,6 +8,7 @@ from runner.analysis.advice_model import Candidate, Contest, Question
 from runner.analysis.budget import Budget, budget_of, room_for
 from runner.analysis.ratios import CAPACITY
 from runner.analysis.simplicity import simplicity
+from runner.apps import with_app
 from runner.errors import UsageError
 from runner.matrix.axes import PACKAGES, SECTIONS, SHARED
 from runner.matrix.cells import Cell, SkippedCell
@@ -17,7 +18,7 @@ from runner.matrix.prediction import RESERVED, predict
 from runner.matrix.spec import MatrixFile
 from runner.matrix.variants import Variant, cell_of, parse_variant
 from runner.report.paste import paste_of
-from runner.stacks.app import AppDescription
+from runner.stacks.app import App
 
 #: As good as any number of clients on one host, and of connections that a database lets in.
 ANY_CLIENTS, ANY_CONNECTIONS = 10_000, 1_000_000
@@ -34,19 +35,19 @@ class Search:
     expansion: Expansion
 
 
-def make_search(matrix: MatrixFile, limits: AdviseSpec, app: AppDescription, looks: int) -> Search:
-    """UsageError where the matrix asks for something of which no setting can be advised."""
+def make_search(matrix: MatrixFile, limits: AdviseSpec, app: App, looks: int) -> Search:
+    """Of settings for this app. UsageError where the matrix asks for something of which none can be advised."""
     shorter = matrix.model_copy(update={"load": matrix.load.model_copy(update={"idle": IDLE})})
     expansion = expand(shorter)
     if not expansion.cells:
         raise UsageError(f"no cell of the matrix {matrix.name!r} can run; `connbench plan` lists the reasons")
     questions: dict[str, list[Cell]] = {}
-    for cell in expansion.cells:
+    for cell in (with_app(cell, app) for cell in expansion.cells):
         _refuse_without_windows(cell)
         questions.setdefault(_question_of(cell), []).append(cell)
     contests, cells, ruled_out = [], [], []
     for name, asked in questions.items():
-        present = _present(shorter, limits, asked)
+        present = with_app(_present(shorter, limits, asked), app)
         members = asked if present in asked else [present, *asked]
         contest = _contest(name, members, present, limits, app)
         out = {one.cell: one.ruled_out for one in contest.candidates if one.ruled_out and one.cell != present.id}
@@ -96,7 +97,7 @@ def _settings(cell: Cell) -> tuple[Any, ...]:
     return cell.server, cell.connection, cell.pooler
 
 
-def _contest(name: str, members: Sequence[Cell], present: Cell, limits: AdviseSpec, app: AppDescription) -> Contest:
+def _contest(name: str, members: Sequence[Cell], present: Cell, limits: AdviseSpec, app: App) -> Contest:
     metric = CAPACITY if present.load.searches else "throughput_rps"
     if present.load.model == "open" and not present.load.searches:
         # A schedule fixes the throughput.
@@ -105,14 +106,14 @@ def _contest(name: str, members: Sequence[Cell], present: Cell, limits: AdviseSp
     return Contest(name=name, metric=metric, present=present.id, candidates=candidates)
 
 
-def _candidate(cell: Cell, limits: AdviseSpec, app: AppDescription) -> Candidate:
+def _candidate(cell: Cell, limits: AdviseSpec, app: App) -> Candidate:
     budget = budget_in(cell, limits)
     broken = predict(cell).broken
     return Candidate(
         cell=cell.id,
         budget=budget,
         simplicity=simplicity(cell, budget),
-        paste=paste_of(cell, app),
+        paste=paste_of(cell, app.description),
         ruled_out=broken or budget.overdrawn,
     )
 
@@ -129,6 +130,7 @@ def budget_in(cell: Cell, limits: AdviseSpec) -> Budget:
         limits.hosts,
         room,
         behind_pooler=cell.pooler is not None,
+        aliases=1 + cell.replicas,
     )
 
 

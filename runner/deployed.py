@@ -1,19 +1,24 @@
-"""A cell's settings without what the harness needs of them: as one would deploy them."""
+"""A cell's command line without what the harness needs of it: as one would deploy it."""
 
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from runner.matrix.cells import Cell
 from runner.provision.service import Address
-from runner.stacks.app import AppDescription, Process, django_database
-from runner.stacks.databases.base import Account
+from runner.stacks.app import AppDescription
 from runner.stacks.servers.base import Launch
 
 #: The options that serve the measuring alone, with how many values each has; by the server's kind.
 MEASURING: Mapping[str, Mapping[str, int]] = {
-    "gunicorn": {"--worker-tmp-dir": 1, "--access-logfile": 1, "--access-logformat": 1, "--no-control-socket": 0},
+    # Its hooks are among its `files`, where it finds them by itself.
+    "gunicorn": {
+        "--worker-tmp-dir": 1,
+        "--access-logfile": 1,
+        "--access-logformat": 1,
+        "--no-control-socket": 0,
+        "--config": 1,
+    },
     "uwsgi": {"--home": 1, "--req-logger": 1, "--log-format": 1},
     "uvicorn": {"--log-config": 1},
     "granian": {"--log-config": 1, "--access-log": 0, "--access-log-fmt": 1},
@@ -47,15 +52,6 @@ def deployed_command(cell: Cell, app: AppDescription) -> list[str]:
     if "graceful_timeout" not in cell.server.model_fields_set:
         measuring["--graceful-timeout"] = 1
     return _without([argv[0].rpartition("/")[2], *argv[1:]], measuring)
-
-
-def deployed_databases(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`DATABASES["default"]` with names of the environment's variables for what a deployment has of its own, and
-    further settings of Django's that the cell's pool asks for."""
-    account = Account("DB_NAME", "DB_USER", "DB_PASSWORD")
-    address = Address("DB_HOST", 5432)
-    settings = django_database(cell.database, cell.connection, account, address, cell.pooler)
-    return settings, dict(Process.of(cell.database, cell.connection).settings)
 
 
 def _without(argv: list[str], options: Mapping[str, int]) -> list[str]:

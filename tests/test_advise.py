@@ -107,7 +107,7 @@ def paced(tmp_path: Path, within: str) -> tuple[_Pace, Question, Plan, Clock]:
         }
     )
     limits = AdviseSpec.model_validate({"within": within})
-    found = make_search(matrix, limits, load_app("shop").description, 5)
+    found = make_search(matrix, limits, load_app("shop"), 5)
     plan = plan_of_rounds(found.cells, matrix, 7, MOST_BLOCKS)
     clock = Clock()
     folder = write_run(tmp_path, [], blocks=0)
@@ -203,7 +203,7 @@ def test_eight_threads_are_advised_to_eight_clients(tmp_path: Path) -> None:
         assert found.budget.fault is not None
         assert found.budget.fault <= found.budget.room
         text = log.read_text()
-        assert 'os.environ["DB_PASSWORD"]' in text
+        assert 'for database in [DATABASES["default"]]:' in text
         assert "uwsgi --master" in text
     end = folder.end()
     assert end is not None

@@ -1,5 +1,7 @@
 """What a search is to find out: questions, candidates, their budgets, today's settings; and what cannot be asked."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,14 +10,15 @@ from runner.contest import Search, make_search
 from runner.errors import UsageError
 from runner.matrix.limits import AdviseSpec
 from runner.matrix.spec import MatrixFile
-from runner.stacks.app import load_app
+from runner.stacks.app import App, load_app
 from tests.matrix.examples import GTHREAD, POSTGRES, UWSGI, age, bouncer, make_matrix, pool
 
+SHOP = load_app("shop")
 ALL = {"server": ["sync", "uwsgi", "gevent"], "connection": ["per-request", "forever", "pooled"]}
 
 
 def search(matrix: MatrixFile, **limits: Any) -> Search:
-    return make_search(matrix, AdviseSpec.model_validate(limits), load_app("shop").description, looks=5)
+    return make_search(matrix, AdviseSpec.model_validate(limits), SHOP, looks=5)
 
 
 def test_each_database_and_each_load_is_a_question_of_its_own() -> None:
@@ -92,7 +95,56 @@ def test_the_harness_s_own_limits_and_connections_are_none_of_the_budget_s() -> 
         databases={"pg": {**POSTGRES, "max_connections": 12}},
     )
     budget = search(matrix, max_connections=500).question.contests[0].candidates[0].budget
-    assert (budget.each, budget.surge) == (16, 200)
+    assert (budget.each, budget.surge) == (16, 400)
+
+
+def with_replica(app: App) -> App:
+    return replace(app, description=app.description.model_copy(update={"databases": {"replica": "default"}}))
+
+
+def test_a_replica_s_connections_are_in_the_budget() -> None:
+    """What does not fit with them is not measured, and nobody is surprised by a peak that has them."""
+    matrix = make_matrix({"database": ["pg"], **ALL})
+    limits = AdviseSpec.model_validate({"max_connections": 60, "headroom": "0%"})
+    found = make_search(matrix, limits, with_replica(SHOP), looks=5)
+    (contest,) = found.question.contests
+    budgets = {one.cell: one.budget for one in contest.candidates}
+    assert (budgets["pg-uwsgi-forever"].each, budgets["pg-uwsgi-forever"].aliases) == (32, 2)
+    assert "pg-uwsgi-forever" not in {cell.id for cell in found.cells}
+    assert budgets["pg-sync-forever"].each == 8
+    assert {cell.replicas for cell in found.cells} == {1}
+    assert budgets["pg-sync-forever"].at_least(8) == budgets["pg-sync-forever"]
+
+
+DOCS = Path(__file__).parents[1] / "docs" / "advise.md"
+
+
+def test_the_worked_example_of_the_docs() -> None:
+    """Its rows in the order of the page."""
+    matrix = make_matrix(
+        {"database": ["pg"], "server": ["gthread"], "connection": ["none", "kept"], "pooler": ["none", "b"]},
+        databases={"pg": POSTGRES},
+        servers={"gthread": GTHREAD},
+        connections={"none": age(0), "kept": age(60)},
+        poolers={"b": bouncer(pool_size=10)},
+        load={"users": 8},
+    )
+    limits = AdviseSpec.model_validate({"max_connections": 100, "hosts": 2})
+    (plain,) = make_search(matrix, limits, SHOP, looks=5).question.contests
+    (replicated,) = make_search(matrix, limits, with_replica(SHOP), looks=5).question.contests
+    budgets = {one.cell: one.budget for one in plain.candidates}
+    kept = "pg-gthread-kept-none"
+    rows = [
+        budgets["pg-gthread-none-none"],
+        budgets[kept],
+        *(one.budget for one in replicated.candidates if one.cell == kept),
+        budgets["pg-gthread-kept-b"],
+    ]
+    text = DOCS.read_text().partition("For example")[2].partition("The one with")[0]
+    told = [line.strip("| ").split(" | ")[1:] for line in text.splitlines() if line.startswith("| ")][1:]
+    assert told == [[str(f) for f in (one.each, one.steady, one.restart, one.fault, one.surge)] for one in rows]
+    assert {one.room for one in rows} == {87}
+    assert [bool(one.overdrawn) for one in rows] == [False, False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,21 @@ from runner.matrix.limits import AdviseSpec
 from runner.models import Strict
 from runner.results.schema import SCHEMA_VERSION
 
-#: `best`: shown to be better than every other; `level`: the simplest of those that cannot be told from the best;
-#: `underpowered`: too little was measured to recommend any; `none`: none keeps the limits.
+#: `best`: shown to be better than every other that ran to the end; `level`: the simplest of those that cannot be told
+#: from the best; `underpowered`: too little was measured to recommend any; `none`: none keeps the limits.
 AdviceVerdict = Literal["best", "level", "underpowered", "none"]
 Standing = Literal["best", "level", "slower", "left behind", "ruled out"]
 
 
 class Paste(Strict):
-    """A candidate's settings as one pastes them: Django's, the server's command line, the pooler's own (or empty)."""
+    """A candidate's settings as one pastes them: Django's, the server's command line, the pooler's own (or empty).
+
+    `files` are those that the server finds where it is started, by name.
+    """
 
     settings: str
     command: str
+    files: Mapping[str, str] = Field(default_factory=dict)
     pooler: str = ""
 
 
@@ -67,8 +71,10 @@ class Place(Strict):
 class ContestAdvice(Strict):
     """The advice for one database. `cell` None: nothing can be recommended, for `reason`.
 
-    `gain` is the recommended cell's figure over the present one's; without a recommendation it is the leader's.
+    `gain` is the recommended cell's figure over the present one's; without a recommendation it is the leader's. It is
+    judged as the last look judges: each end of its interval is a 95 % bound, whichever cell was chosen.
     `detectable` is the smallest relative difference from the leader that each of those level with it would have shown.
+    `left_behind` have not been compared with the best as the others were: there was no time, or nothing ties them.
     `kept` has the limits in words, with figures.
     """
 
@@ -80,6 +86,7 @@ class ContestAdvice(Strict):
     leader: str | None = None
     cell: str | None = None
     level_with: Sequence[str] = ()
+    left_behind: Sequence[str] = ()
     simpler: str = ""
     detectable: float | None = None
     blocks: int = 0

@@ -17,18 +17,19 @@ WORDS = {
 class Budget(Strict):
     """Connections of all hosts together; `room` is what they may be. None: nothing bounds them.
 
-    `each` is what one host holds with the matrix's number of clients, by `formula`; `surge` what all hosts hold if any
-    number of clients come.
+    `each` is what one host holds with the matrix's number of clients, by `formula`; `surge` the most that all hosts
+    hold in any situation if any number of clients come. `aliases` of the app's count, all as ways to one server.
     """
 
     hosts: int
     each: int | None
     formula: str
-    steady: int | None
-    restart: int | None
-    fault: int | None
+    steady: int | None = None
+    restart: int | None = None
+    fault: int | None = None
     surge: int | None
     room: int
+    aliases: int = 1
 
     @property
     def by_situation(self) -> Mapping[str, int | None]:
@@ -46,16 +47,17 @@ class Budget(Strict):
 
     @property
     def bounded(self) -> bool:
-        """Whether it fits whatever the number of clients."""
+        """Whether all situations fit whatever the number of clients."""
         return self.surge is not None and self.surge <= self.room
 
     def at_least(self, measured: int) -> "Budget":
         """The same where a host was seen to hold more than it should."""
         if self.each is None or measured <= self.each:
             return self
+        seen = _situations(measured, self.hosts, behind_pooler=self.restart == self.steady)
         words = f"{measured} were measured, more than the predicted {self.each} ({self.formula})"
-        behind_pooler = self.restart == self.steady
-        return _of(measured, words, self.surge, self.hosts, self.room, behind_pooler=behind_pooler)
+        surge = None if self.surge is None else max(self.surge, *seen.values())
+        return self.model_copy(update={"each": measured, "formula": words, "surge": surge, **seen})
 
 
 def room_for(max_connections: int, reserved: int, headroom: float) -> int:
@@ -63,26 +65,28 @@ def room_for(max_connections: int, reserved: int, headroom: float) -> int:
     return int((max_connections - reserved) * (1 - headroom) + 1e-9)
 
 
-def budget_of(prediction: Prediction, surge: Prediction, hosts: int, room: int, *, behind_pooler: bool) -> Budget:
-    """`prediction` is one host's with the matrix's clients, `surge` with any number; both of a database without limit.
+def budget_of(
+    prediction: Prediction, surge: Prediction, hosts: int, room: int, *, behind_pooler: bool, aliases: int = 1
+) -> Budget:
+    """`prediction` is one host's with the matrix's clients, `surge` with any number; a database without limit."""
 
-    A pooler, one on each host, is not restarted with the app, so that its connections are no more while that is.
-    """
-    most = None if surge.max is None else surge.max * hosts
-    return _of(prediction.max, prediction.formula, most, hosts, room, behind_pooler=behind_pooler)
-
-
-def _of(each: int | None, formula: str, surge: int | None, hosts: int, room: int, *, behind_pooler: bool) -> Budget:
-    def times(factor: int) -> int | None:
-        return None if each is None else each * factor
+    def situations(each: int | None) -> dict[str, int]:
+        return {} if each is None else _situations(each, hosts, behind_pooler=behind_pooler)
 
     return Budget(
         hosts=hosts,
-        each=each,
-        formula=formula,
-        steady=times(hosts),
-        restart=times(hosts if behind_pooler else hosts + 1),
-        fault=times(2 * hosts),
-        surge=surge,
+        each=prediction.max,
+        formula=prediction.formula,
+        surge=max(situations(surge.max).values(), default=None),
         room=room,
+        aliases=aliases,
+        **situations(prediction.max),
     )
+
+
+def _situations(each: int, hosts: int, *, behind_pooler: bool) -> dict[str, int]:
+    """What all hosts hold in each of SITUATIONS.
+
+    A pooler, one on each host, is not restarted with the app, so that its connections are no more while that is.
+    """
+    return {"steady": hosts * each, "restart": (hosts + (not behind_pooler)) * each, "fault": 2 * hosts * each}

@@ -19,11 +19,29 @@ def judge(family: Sequence[Estimate]) -> list[Judgement]:
     """
     p_values = [p_value(estimate) for estimate in family]
     known = [p for p in p_values if p is not None]
-    adjusted = iter(holm(known))
-    return [
-        _judged(estimate, p, None if p is None else next(adjusted), len(known))
-        for estimate, p in zip(family, p_values, strict=True)
-    ]
+    all_adjusted = iter(holm(known))
+    judged = []
+    for estimate, p in zip(family, p_values, strict=True):
+        adjusted = None if p is None else next(all_adjusted)
+        differs = adjusted is not None and adjusted <= ALPHA and estimate.n >= FEWEST_BLOCKS
+        judged.append(_judged(estimate, adjusted, len(known), level=ALPHA / 2, differs=differs))
+    return judged
+
+
+def judge_at(estimate: Estimate, level: float, *, differs: bool) -> Judgement:
+    """The same of a comparison that was decided elsewhere, by one-sided tests of which each was at `level`.
+
+    So each end of its interval is a one-sided bound at that level; its `family` is as many two-sided comparisons as
+    would be judged as strictly.
+    """
+    p, family = p_value(estimate), ALPHA / (2 * level)
+    return _judged(estimate, None if p is None else min(1.0, p * family), family, level=level, differs=differs)
+
+
+def untested(estimate: Estimate, reason: str) -> Judgement:
+    """A ratio of which nothing is claimed."""
+    value = math.exp(estimate.mean)
+    return Judgement(value=value, n=estimate.n, verdict="no interval", text=f"{_figure(value)}×", reason=reason)
 
 
 def no_judgement(reason: str) -> Judgement:
@@ -41,15 +59,15 @@ def is_doubted(ratio: Ratio) -> bool:
     return ratio.verdict == "distinguishable" and ratio.sign_flip_p is not None and ratio.sign_flip_p > ALPHA
 
 
-def _judged(estimate: Estimate, p: float | None, adjusted: float | None, family: int) -> Judgement:
+def _judged(estimate: Estimate, adjusted: float | None, family: float, *, level: float, differs: bool) -> Judgement:
     value = math.exp(estimate.mean)
-    half_width = interval_of(estimate).half_width
+    half_width = interval_of(estimate, level).half_width
     smallest = detectable(estimate, family)
     if half_width is None or smallest is None or adjusted is None:
         verdict: ComparisonVerdict = "no interval"
         return Judgement(value=value, n=estimate.n, verdict=verdict, text=judgement_text(verdict, value))
     low, high = (math.exp(estimate.mean + sign * half_width) for sign in (-1, 1))
-    if adjusted <= ALPHA and estimate.n >= FEWEST_BLOCKS:
+    if differs:
         verdict = "distinguishable"
     else:
         verdict = "underpowered" if is_underpowered(estimate.n, smallest) else "not distinguishable"
@@ -58,9 +76,9 @@ def _judged(estimate: Estimate, p: float | None, adjusted: float | None, family:
         low=low,
         high=high,
         n=estimate.n,
-        p=p,
+        p=p_value(estimate),
         p_adjusted=adjusted,
-        family=family,
+        family=math.ceil(family),
         detectable=smallest,
         verdict=verdict,
         text=judgement_text(verdict, value, low, high, smallest),

@@ -42,7 +42,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of log-ratios over `n` blocks with half its 95 % t interval; None for one block."""
+    """A mean of log-ratios over `n` blocks with half its t interval; None for one block."""
 
     mean: float
     half_width: float | None
@@ -77,11 +77,14 @@ def standard_error(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
-def interval_of(estimate: Estimate) -> Interval:
-    """Mean ± t(0.975, freedom) · standard error: a 95 % interval of this comparison on its own."""
+def interval_of(estimate: Estimate, level: float = (1 - CONFIDENCE) / 2) -> Interval:
+    """Mean ± t(1 - level, freedom) · standard error: each end is a one-sided bound at `level`.
+
+    By default a 95 % interval of this comparison on its own.
+    """
     if estimate.error is None:
         return Interval(estimate.mean, None, estimate.n)
-    return Interval(estimate.mean, float(stdtrit(estimate.freedom, (1 + CONFIDENCE) / 2)) * estimate.error, estimate.n)
+    return Interval(estimate.mean, float(stdtrit(estimate.freedom, 1 - level)) * estimate.error, estimate.n)
 
 
 def t_interval(log_ratios: Sequence[float]) -> Interval:

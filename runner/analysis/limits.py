@@ -1,4 +1,10 @@
-"""Whether a cell keeps the limits of a deployment, by what its attempts saw."""
+"""Whether a cell keeps the limits of a deployment, by what its attempts saw.
+
+Speed and time vary from block to block, so while a search goes on only what is shown to miss its limit is dropped: by
+one-sided t tests whose levels add up to ALPHA over all settings, limits and looks. Divided by as many tests, a few
+blocks show nothing but a gross miss, so few looks are taken. In the end the median decides, without a test: what
+misses a limit by it is not recommended.
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,27 +12,37 @@ from collections.abc import Sequence
 import numpy as np
 
 from runner.analysis.advice_model import Candidate
-from runner.analysis.gate import bounds
+from runner.analysis.inference import ALPHA, p_value_above, paired
 from runner.matrix.limits import AdviseSpec
 from runner.results.schema import AttemptRecord
 
 #: One attempt that is invalid may be the machine's fault; two are the cell's.
 MOST_INVALID = 1
+#: The blocks after which what varies is tested.
+LOOKS = (3, 5, 8, 12)
 
 
-def shortfall(candidate: Candidate, attempts: Sequence[AttemptRecord], limits: AdviseSpec, *, certain: bool) -> str:
+def level_after(settings: int, limits: AdviseSpec, block: int) -> float:
+    """Of one test of a limit after a block, in a search that began with so many settings; 0 is no test."""
+    varying = sum(limit is not None for limit in (limits.p95, limits.rate))
+    return ALPHA / (settings * varying * len(LOOKS)) if varying and block in LOOKS else 0.0
+
+
+def shortfall(
+    candidate: Candidate, attempts: Sequence[AttemptRecord], limits: AdviseSpec, level: float | None = None
+) -> str:
     """What the cell misses, in words; empty where it keeps all limits.
 
-    Counts are what they are. Of speed and time: with `certain`, what a one-sided 95 % bound over blocks shows to be
-    missed; otherwise what the median misses.
+    Counts are what they are. Of speed and time: what tests of this level show to be missed, or, without one, what the
+    median misses.
     """
     sound = [record for record in attempts if record.verdict.status == "ok"]
     return (
         _broken(attempts, sound)
         or candidate.budget.at_least(_peak(sound)).overdrawn
         or _memory(sound, limits)
-        or _slow(sound, limits, certain=certain)
-        or _weak(sound, limits, certain=certain)
+        or _slow(sound, limits, level)
+        or _weak(sound, limits, level)
     )
 
 
@@ -87,27 +103,31 @@ def _rates(sound: Sequence[AttemptRecord]) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def _slow(sound: Sequence[AttemptRecord], limits: AdviseSpec, *, certain: bool) -> str:
+def _slow(sound: Sequence[AttemptRecord], limits: AdviseSpec, level: float | None) -> str:
     if limits.p95 is None:
         return ""
     allowed = limits.p95 * 1000
     seen = _times(sound)
-    missed = _missed([math.log(value / allowed) for value in seen if value > 0], certain=certain)
+    missed = is_missed([math.log(value / allowed) for value in seen if value > 0], level)
     return f"p95 is {_span(seen)} ms for {allowed:g} ms allowed" if missed else ""
 
 
-def _weak(sound: Sequence[AttemptRecord], limits: AdviseSpec, *, certain: bool) -> str:
+def _weak(sound: Sequence[AttemptRecord], limits: AdviseSpec, level: float | None) -> str:
     if limits.rate is None:
         return ""
     seen = [rate * limits.hosts for rate in _rates(sound)]
-    missed = _missed([math.log(limits.rate / value) for value in seen if value > 0], certain=certain)
+    missed = is_missed([math.log(limits.rate / value) for value in seen if value > 0], level)
     return f"answers {_span(seen)} requests/s on all hosts for {limits.rate:g} expected" if missed else ""
 
 
-def _missed(excess: Sequence[float], *, certain: bool) -> bool:
-    if not certain:
-        return bool(excess) and float(np.median(excess)) > 0
-    return len(excess) > 1 and bounds(excess).low > 0
+def is_missed(excess: Sequence[float], level: float | None) -> bool:
+    """Whether figures are above a limit, each as the logarithm of its ratio to that: as `shortfall` has it."""
+    if not excess:
+        return False
+    if level is None:
+        return float(np.median(excess)) > 0
+    p = p_value_above(paired(excess))
+    return p is not None and p < level
 
 
 def _span(values: Sequence[float]) -> str:

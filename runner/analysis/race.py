@@ -6,12 +6,13 @@ information in balanced incomplete block designs", Annals of Eugenics 10 (1940);
 takes any pattern of who ran with whom, and the chance of all settings together tells how large it is after two blocks
 already, where a pair alone would need many.
 
-A setting is dropped when the leader is ahead of it by a one-sided t test. The levels of all tests add up to ALPHA times
-the settings but one, so the truly best is dropped in at most one search of twenty, whichever leads (Gupta, "On Some
-Multiple Decision (Selection and Ranking) Rules", Technometrics 7 (1965), with Bonferroni's inequality over the looks).
-The race spends a fifth of it: what it is to drop is far behind. The rest is for the last look, which says who is level
-with the best. Settings need not be equally noisy, as the model takes them to be; so the pair's own blocks must say so
-too, at ALPHA alone.
+A setting is dropped when the leader is ahead of it by a one-sided t test. The levels of the tests that any one setting
+undergoes add up to ALPHA, so the truly best is dropped in at most one search of twenty, whichever leads (Gupta, "On
+Some Multiple Decision (Selection and Ranking) Rules", Technometrics 7 (1965), with Bonferroni's inequality over the
+looks). That is said of settings that run to the end: who is left out for want of time was not tested. The race spends a
+fifth of it: what it is to drop is far behind. The rest is for the last look, which says who is level with the best, and
+by how much the best leads each other one. Settings need not be equally noisy, as the model takes them to be; so the
+pair's own blocks must say so too, at ALPHA alone.
 """
 
 import math
@@ -148,20 +149,25 @@ def look(field: Field, candidates: Collection[str], may_lead: Collection[str], l
         return None
     found = {cell: field.lead(leader, cell) for cell in order if cell != leader}
     leads = {cell: lead for cell, lead in found.items() if lead is not None}
-    beaten = frozenset(
-        cell
-        for cell, lead in leads.items()
-        if _is_ahead(lead, level) and _own_blocks_agree(field.together(leader, cell))
-    )
+    beaten = frozenset(cell for cell, lead in leads.items() if _is_ahead(lead, field.together(leader, cell), level))
     close = [lead for cell, lead in leads.items() if cell not in beaten and lead.error is not None]
     widest = max(close, key=lambda lead: lead.error or 0.0, default=None)
     rests = widest is not None and widest.freedom >= LEAST_FREEDOM
     return Look(leader, leads, beaten, detectable(widest, ALPHA / (2 * level)) if widest and rests else None)
 
 
-def _is_ahead(lead: Estimate, level: float) -> bool:
+def tells_apart(field: Field, one: str, other: str, level: float) -> bool:
+    """Whether either is shown to be ahead of the other, by tests of this level each and FEWEST_BLOCKS of both."""
+    lead, back = field.lead(one, other), field.lead(other, one)
+    if lead is None or back is None or lead.n < FEWEST_BLOCKS:
+        return False
+    ahead = _is_ahead(lead, field.together(one, other), level)
+    return ahead or _is_ahead(back, field.together(other, one), level)
+
+
+def _is_ahead(lead: Estimate, together: Sequence[float], level: float) -> bool:
     p = p_value_above(lead)
-    return p is not None and lead.freedom >= LEAST_FREEDOM and p <= level
+    return p is not None and lead.freedom >= LEAST_FREEDOM and p <= level and _own_blocks_agree(together)
 
 
 def _own_blocks_agree(together: Sequence[float]) -> bool:

@@ -102,8 +102,8 @@ def sentences(contest: ContestAdvice) -> list[str]:
     lines.append(_gain(contest))
     lines += [f"{text[0].upper()}{text[1:]}." for text in contest.kept]
     lines.append(_certainty(contest))
-    if contest.budget is not None and not contest.budget.bounded:
-        lines.append(_surge(contest.budget))
+    if contest.budget is not None:
+        lines += _of_the_budget(contest.budget)
     return lines
 
 
@@ -127,23 +127,37 @@ def _gain(contest: ContestAdvice) -> str:
     if gain is None or gain.value is None:
         return f"The gain on today's {contest.present} is not known: nothing of it that counts was measured beside it."
     if gain.verdict == "distinguishable":
-        return f"Against today's {contest.present}: {gain.text} the {title}, with its 95 % interval."
-    return f"Against today's {contest.present}: {title} {gain.text}."
+        return f"Against today's {contest.present}: {gain.text} the {title}, each end a 95 % bound."
+    return f"Cannot be told from today's {contest.present}: {title} {gain.text}."
 
 
 def _certainty(contest: ContestAdvice) -> str:
-    text = "The truly best of those measured is among the best and those as good in 19 searches of 20"
+    """What is claimed of those that ran to the end is claimed of nobody else."""
+    text = (
+        "The truly best of those measured is among the best and those as good in 19 searches of 20, "
+        "unless a limit ruled it out"
+    )
+    if contest.left_behind:
+        text = f"Left behind, and perhaps better: {few(list(contest.left_behind), 6)}; more time tells (--within)"
     if contest.level_with and contest.detectable is not None:
         text += f"; between these {would_have_seen(contest.detectable).replace('would have', 'one would have')}"
     return f"{text}. {counted(contest.blocks, 'block')}."
 
 
-def _surge(budget: Budget) -> str:
-    most = "any number of" if budget.surge is None else str(budget.surge)
-    return (
-        f"Mind: this budget holds for the matrix's number of clients; more clients open up to {most} connections, "
-        f"and there is room for {budget.room}."
-    )
+def _of_the_budget(budget: Budget) -> list[str]:
+    lines = []
+    if not budget.bounded:
+        most = "any number of" if budget.surge is None else f"up to {budget.surge}"
+        lines.append(
+            f"Mind: this budget holds for the matrix's number of clients; with more, a fault may find {most} "
+            f"connections open, and there is room for {budget.room}."
+        )
+    if budget.aliases > 1:
+        lines.append(
+            f"Mind: the {budget.aliases} aliases of the app's DATABASES count as ways to this one server, as they were "
+            "measured; one that has a server of its own takes its share there."
+        )
+    return lines
 
 
 def pastes(contest: ContestAdvice) -> list[tuple[str, str]]:
@@ -151,7 +165,7 @@ def pastes(contest: ContestAdvice) -> list[tuple[str, str]]:
     paste = contest.paste
     if paste is None:
         return []
-    found = [("settings.py", paste.settings), ("server", paste.command)]
+    found = [("settings.py, behind DATABASES", paste.settings), ("server", paste.command), *paste.files.items()]
     return [*found, ("pooler", paste.pooler)] if paste.pooler else found
 
 

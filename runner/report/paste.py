@@ -1,49 +1,70 @@
-"""A cell's settings as text to paste: Django's `DATABASES`, the server's command line, the pooler's section."""
+"""A cell's settings as text to paste: behind Django's `DATABASES`, as a command line, into the pooler's file."""
 
 import shlex
+from collections.abc import Mapping
 
 from runner.analysis.advice_model import Paste
-from runner.deployed import deployed_command, deployed_databases
+from runner.deployed import deployed_command
 from runner.matrix.cells import Cell
-from runner.stacks.app import AppDescription
+from runner.stacks.app import AppDescription, Process, holding_settings
+from runner.stacks.drivers import DRIVERS
+from runner.stacks.pools import POOLS
 
-#: Django's names for what a deployment has of its own, and the variables that hold it.
-_OWN = {"NAME": "DB_NAME", "USER": "DB_USER", "PASSWORD": "DB_PASSWORD", "HOST": "DB_HOST", "PORT": "DB_PORT"}
-
-
-class _Code:
-    """Stands in a dictionary as itself, not as text."""
-
-    def __init__(self, code: str) -> None:
-        self._code = code
-
-    def __repr__(self) -> str:
-        return self._code
+_OF_POOLS = frozenset(key for pool in POOLS for key in pool.own_keys)
+_OPTIONS_OF_POOLS = frozenset(option for pool in POOLS for option in pool.own_options)
+#: Engines that count or trace are built upon another one, and were not measured.
+_UPON = {"ENGINE": "  # or one that is built upon it and does not pool"}
 
 
 def paste_of(cell: Cell, app: AppDescription) -> Paste:
     """What to put where, for one cell."""
     return Paste(
-        settings=_settings(cell),
+        settings=_settings(cell, app),
         command=shlex.join(deployed_command(cell, app)),
-        pooler=_pooler(cell),
+        files=cell.server.files,
+        pooler="" if cell.pooler is None else cell.pooler.configuration,
     )
 
 
-def _settings(cell: Cell) -> str:
-    database, further = deployed_databases(cell)
-    own = {name: _Code(f'os.environ["{variable}"]') for name, variable in _OWN.items()}
+def _settings(cell: Cell, app: AppDescription) -> str:
+    """Changes the app's own `DATABASES` where it says how connections are held, and leaves the rest of it alone.
+
+    Every alias that was measured on the cell's database gets the same.
+    """
+    held = holding_settings(cell.database, cell.connection, cell.pooler)
+    options = held.pop("OPTIONS", {})
+    needed = ", ".join(sorted(cell.database.packages | cell.connection.packages))
+    aliases = ["default", *(alias for alias, role in app.databases.items() if role == "default" and alias != "default")]
+    further = Process.of(cell.database, cell.connection).settings
     lines = [
-        "import os",
-        "",
-        "DATABASES = {",
-        '    "default": {',
-        *(f"        {_text(name)}: {_value(value)}," for name, value in {**database, **own}.items()),
-        "    }",
-        "}",
+        f"# Behind DATABASES: what is not named here stays as it is. Needs {needed}.",
+        *filter(None, [DRIVERS[cell.database.driver].settings]),
+        *_to_the_pooler(cell),
+        f"for database in [{', '.join(f'DATABASES[{_text(alias)}]' for alias in aliases)}]:",
+        "    database.update(",
+        "        {",
+        *(f"            {_text(name)}: {_value(value)},{_UPON.get(name, '')}" for name, value in held.items()),
+        f'            "OPTIONS": {{**database.get("OPTIONS", {{}}){_added(options)}}},',
+        "        }",
+        "    )",
+        *(f"    database.pop({_text(name)}, None)" for name in sorted(_OF_POOLS - set(held))),
+        *(f'    database["OPTIONS"].pop({_text(name)}, None)' for name in sorted(_OPTIONS_OF_POOLS - set(options))),
         *(f"{name} = {_value(value)}" for name, value in further.items()),
     ]
     return "\n".join(lines)
+
+
+def _to_the_pooler(cell: Cell) -> list[str]:
+    if cell.pooler is None:
+        return []
+    return [
+        f"# HOST and PORT become those of {cell.pooler.kind}, on the same host; what OPTIONS say of encryption is said",
+        "# of the way to it, and its own file says how it goes on to the database.",
+    ]
+
+
+def _added(options: Mapping[str, object]) -> str:
+    return "".join(f", {_text(name)}: {_value(value)}" for name, value in options.items())
 
 
 def _value(value: object) -> str:
@@ -55,17 +76,3 @@ def _value(value: object) -> str:
 def _text(value: str) -> str:
     """In double quotes where that needs no escapes, as most settings files have it."""
     return repr(value) if '"' in value or "\\" in value or not value.isprintable() else f'"{value}"'
-
-
-def _pooler(cell: Cell) -> str:
-    """The parameters that the matrix names, in the spelling that it has for them."""
-    if cell.pooler is None:
-        return ""
-    values = cell.pooler.model_dump(mode="json", exclude_unset=True)
-    values.pop("kind")
-    if "pool_size" in values:
-        # PgBouncer's own name for it.
-        values["default_pool_size"] = values.pop("pool_size")
-    lines = [f"{name} = {value}" for name, value in values.items() if not isinstance(value, dict)]
-    lines += [f"{name} = {value}" for name, value in values.get("settings", {}).items()]
-    return "\n".join([f"; {cell.pooler.kind}, one on each host", *lines])

@@ -194,14 +194,27 @@ def django_database(
     pooler: PoolerSpec | None = None,
 ) -> dict[str, Any]:
     """The `DATABASES["default"]` of a cell; `address` is its pooler's, where it has one."""
-    settings: dict[str, Any] = {
-        **(pooler.django_settings if pooler is not None else {}),
-        "ENGINE": spec.django_engine,
+    settings = holding_settings(spec, connection, pooler)
+    # The way to a pooler is on this machine: it is the pooler that goes on to the database as that asks for.
+    options = {**({} if pooler is not None else spec.django_options), **settings.pop("OPTIONS", {})}
+    return {
+        **settings,
         "NAME": account.database,
         "USER": account.user,
         "PASSWORD": account.password,
         "HOST": address.host,
         "PORT": address.port,
+        **({"OPTIONS": options} if options else {}),
+    }
+
+
+def holding_settings(
+    spec: DatabaseSpec, connection: ConnectionSpec, pooler: PoolerSpec | None = None
+) -> dict[str, Any]:
+    """What `DATABASES["default"]` says of how connections are held, and nothing of where the database is."""
+    settings: dict[str, Any] = {
+        **(pooler.django_settings if pooler is not None else {}),
+        "ENGINE": spec.django_engine,
         "CONN_MAX_AGE": connection.conn_max_age,
         "CONN_HEALTH_CHECKS": connection.conn_health_checks,
     }
@@ -212,9 +225,8 @@ def django_database(
         settings["AUTOCOMMIT"] = False
     if "disable_server_side_cursors" in connection.model_fields_set:
         settings["DISABLE_SERVER_SIDE_CURSORS"] = connection.disable_server_side_cursors
-    # The way to a pooler is on this machine: it is the pooler that goes on to the database as that asks for.
-    if options := {**({} if pooler is not None else spec.django_options), **connection.options}:
-        settings["OPTIONS"] = options
+    if connection.options:
+        settings["OPTIONS"] = connection.options
     return settings if connection.pool is None else connection.pool.database(settings, spec.driver)
 
 

@@ -13,6 +13,7 @@ from runner.analysis.advice_model import Candidate, Contest, ContestAdvice, Past
 from runner.analysis.budget import budget_of
 from runner.analysis.summary import summarise
 from runner.matrix.limits import AdviseSpec
+from runner.report.advice import sentences
 from runner.results.schema import ErrorKind, Verdict
 from runner.results.store import RunFolder
 from tests.synthetic import Model, models, prediction, searched, write_run
@@ -215,7 +216,78 @@ def test_what_was_left_behind_is_told_and_not_recommended(tmp_path: Path) -> Non
     found = advise(folder, question(chosen), finished=True).contests[0]
     assert found.cell == "a"
     assert standings(found)["b"] == "left behind"
-    assert found.level_with == []
+    assert (found.level_with, found.left_behind) == ([], ["b"])
+
+
+def test_nothing_is_claimed_of_what_was_left_behind(tmp_path: Path) -> None:
+    """Its two blocks were not held against the best's six: it may be better."""
+    chosen = cells(a=QUICK, b=QUICK * 0.99, c=SLOW, d=SLOW)
+    folder = write_run(tmp_path, chosen, blocks=6)
+    assert any("19 searches of 20" in line for line in sentences(advised(tmp_path / "all", chosen)))
+    without_block(folder, "b", 3, 4, 5, 6)
+    found = advise(folder, question(chosen), finished=True).contests[0]
+    assert found.reason == "the best, as far as settings were measured to the end"
+    told = sentences(found)
+    assert not any("19 searches of 20" in line or "every other" in line for line in told)
+    assert any(line.startswith("Left behind, and perhaps better: b; more time tells") for line in told)
+    (behind,) = (place.lead for place in found.places if place.cell == "b")
+    assert behind is not None
+    assert (behind.verdict, behind.low) == ("no interval", None)
+
+
+def test_what_was_left_behind_and_missed_a_limit_is_ruled_out(tmp_path: Path) -> None:
+    chosen = [replace(model, p50=60 / 2.4) if model.id == "b" else model for model in cells(a=QUICK, b=QUICK, c=SLOW)]
+    folder = write_run(tmp_path, chosen, blocks=6)
+    without_block(folder, "b", 3, 4, 5, 6)
+    asked = question(chosen, AdviseSpec.model_validate({"p95": "55ms"}))
+    found = advise(folder, asked, finished=True).contests[0]
+    assert (standings(found)["b"], found.left_behind) == ("ruled out", [])
+
+
+def test_what_is_said_of_the_best_goes_no_further_than_what_was_compared(tmp_path: Path) -> None:
+    chosen = cells(a=QUICK, b=SLOW, bad=900)
+    chosen = [replace(model, **BROKEN["refused"]) if model.id == "bad" else model for model in chosen]
+    assert advised(tmp_path, chosen).reason == "better than every other that keeps the limits"
+
+
+@pytest.mark.parametrize("seed", [25, 41, 59])
+def test_no_gain_is_claimed_on_what_the_last_look_cannot_tell_from_the_best(tmp_path: Path, seed: int) -> None:
+    """Equals: whoever leads was chosen for its figures, and a test of that pair alone is fooled by it in these runs."""
+    chosen = cells(**dict.fromkeys([PRESENT, *"abcdefghij"], QUICK))
+    folder = write_run(tmp_path, chosen, blocks=4, seed=seed)
+    found = advise(folder, question(chosen[::-1]), finished=True).contests[0]
+    assert PRESENT in (found.leader, *found.level_with)
+    assert found.gain is not None
+    assert found.gain.verdict == "not distinguishable"
+    assert any(line.startswith("Cannot be told from today's") for line in sentences(found))
+
+
+def test_a_gain_is_judged_as_the_last_look_judges(tmp_path: Path) -> None:
+    """Its interval is wider than that of a pair which nobody has chosen."""
+    few, many = (
+        advised(tmp_path / str(count), cells(a=QUICK, **{f"b{number}": SLOW for number in range(count)}))
+        for count in (1, 14)
+    )
+    for found in (few, many):
+        assert found.gain is not None
+        assert found.gain.verdict == "distinguishable"
+        assert found.gain.p_adjusted is not None
+    assert many.gain is not None
+    assert few.gain is not None
+    assert many.gain.family > few.gain.family
+    (present,) = (place.lead for place in many.places if place.cell == PRESENT)
+    assert present is not None
+    assert present.family == many.gain.family
+
+
+def test_what_misses_a_limit_so_far_goes_on_behind_the_others(tmp_path: Path) -> None:
+    """Two blocks show nothing of a time; but where the search is short of its own, the others come first."""
+    chosen = cells(quick=900, a=QUICK, b=QUICK * 0.98)
+    chosen = [replace(model, p50=60 / 2.4) if model.id == "quick" else model for model in chosen]
+    folder = write_run(tmp_path, chosen, blocks=2)
+    (state,) = states(folder, question(chosen, AdviseSpec.model_validate({"p95": "55ms"})))
+    assert set(state.racing[:2]) == {"a", "b"}
+    assert "quick" in state.racing
 
 
 def test_who_is_beaten_stays_so_whatever_comes_later(tmp_path: Path) -> None:

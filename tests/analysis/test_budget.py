@@ -22,7 +22,7 @@ def test_the_room(max_connections: int, reserved: int, headroom: float, room: in
 
 def test_a_restart_has_old_and_new_processes_of_one_host_and_a_fault_all_connections_twice() -> None:
     budget = budget_of(prediction(16), prediction(16), hosts=3, room=100, behind_pooler=False)
-    assert (budget.steady, budget.restart, budget.fault, budget.surge) == (48, 64, 96, 48)
+    assert (budget.steady, budget.restart, budget.fault, budget.surge) == (48, 64, 96, 96)
     assert budget.overdrawn == ""
     assert budget.bounded
 
@@ -63,11 +63,19 @@ def test_what_the_clients_alone_bound_is_said_to_be_so() -> None:
     assert not budget.bounded
 
 
+def test_with_any_number_of_clients_the_worst_situation_counts() -> None:
+    """gthread 4 × 16, age 0, with 8 clients: steady, all threads together fit in 87, and after a fault they do not."""
+    budget = budget_of(prediction(8), prediction(64), hosts=1, room=87, behind_pooler=False)
+    assert (budget.each, budget.fault, budget.surge) == (8, 16, 128)
+    assert (budget.overdrawn, budget.bounded) == ("", False)
+    assert budget_of(prediction(8), prediction(43), hosts=1, room=87, behind_pooler=False).bounded
+
+
 def test_what_was_measured_counts_where_it_is_more() -> None:
     budget = budget_of(prediction(16), prediction(16), hosts=2, room=70, behind_pooler=False)
     assert budget.at_least(16) == budget
     seen = budget.at_least(18)
-    assert (seen.steady, seen.restart, seen.fault) == (36, 54, 72)
+    assert (seen.steady, seen.restart, seen.fault, seen.surge) == (36, 54, 72, 72)
     assert "72 connections for a room of 70" in seen.overdrawn
     behind = budget_of(prediction(16), prediction(16), hosts=2, room=70, behind_pooler=True).at_least(17)
     assert (behind.steady, behind.restart) == (34, 34)

@@ -67,7 +67,7 @@ def test_the_recommendation_its_reasons_and_what_to_paste() -> None:
         "Against today's pg-sync-per-request: 1.65× (1.61–1.69) the throughput",
         "P95 20 ms of 200 ms allowed.",
         "one would have seen 4 %. 5 blocks.",
-        "more clients open up to 400 connections, and there is room for 87",
+        "with more, a fault may find up to 800 connections open, and there is room for 87",
         PASTE.settings,
         PASTE.command,
         "; pgbouncer",
@@ -103,7 +103,24 @@ def test_today_s_settings_can_be_the_answer() -> None:
 
 def test_an_unknown_gain_is_said_to_be_so() -> None:
     assert any("is not known" in line for line in sentences(contest(gain=None)))
-    assert any("not distinguishable" in line for line in sentences(contest(gain=LEVEL)))
+    assert any(line.startswith("Cannot be told from today's") for line in sentences(contest(gain=LEVEL)))
+
+
+def test_what_was_left_behind_is_named_in_the_place_of_a_claim() -> None:
+    said = sentences(contest(left_behind=["pg-gevent-forever"]))
+    assert not any("19 searches" in line for line in said)
+    assert any("Left behind, and perhaps better: pg-gevent-forever; more time tells" in line for line in said)
+
+
+def test_aliases_are_said_to_count_as_ways_to_one_server() -> None:
+    replicated = contest(budget=BUDGET.model_copy(update={"aliases": 2}))
+    assert any("the 2 aliases of the app's DATABASES" in line for line in sentences(replicated))
+    assert not any("aliases" in line for line in sentences(contest()))
+
+
+def test_a_file_that_the_server_reads_is_shown_by_its_name() -> None:
+    text = shown(contest(paste=PASTE.model_copy(update={"files": {"gunicorn.conf.py": "def post_fork(): ..."}})))
+    assert "# gunicorn.conf.py\ndef post_fork(): ..." in text
 
 
 @pytest.mark.parametrize(

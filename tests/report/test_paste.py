@@ -1,18 +1,30 @@
 """What is printed to be pasted: it is Python, a command line, and nothing of the harness's own."""
 
-import ast
+import copy
 import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
+from runner.matrix.cells import Cell
+from runner.provision.service import Address
 from runner.report.paste import paste_of
-from runner.stacks.app import load_app
+from runner.stacks.app import holding_settings, load_app
+from runner.stacks.databases.base import Account
+from runner.stacks.drivers import DRIVERS
+from runner.stacks.poolers.pgbouncer import PgBouncer, PgBouncerSpec
+from runner.stacks.pools import POOLS
 from tests.matrix.examples import (
     GEVENT,
     GTHREAD,
     MYSQL,
     POSTGRES,
+    PSYCOPG2,
     RUNSERVER,
     SYNC,
     UVICORN,
@@ -25,40 +37,155 @@ from tests.matrix.examples import (
 )
 
 APP = load_app("shop").description
+REPLICATED = APP.model_copy(update={"databases": {"replica": "default", "stock": "none"}})
+HOSTED = {"engine": "postgres", "url_from": "DATABASE_URL"}
+PYMYSQL = {"engine": "mysql", "driver": "pymysql"}
+#: One of each way to hold connections that the registries know.
+WAYS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "per request": (POSTGRES, age(0)),
+    "kept": (POSTGRES, {"conn_max_age": None, "conn_health_checks": True}),
+    "native": (POSTGRES, pool(min_size=2, max_size=4, timeout="5s")),
+    "dj_db_conn_pool": (POSTGRES, {"pool": {"kind": "dj_db_conn_pool", "pool_size": 3, "recycle": "5m"}}),
+    "geventpool": (POSTGRES, {"pool": {"kind": "geventpool", "max_conns": 3}}),
+    "postgrespool2": (PSYCOPG2, {"pool": {"kind": "postgrespool2", "pool_size": 3}}),
+    "psycopg2": (PSYCOPG2, age(60)),
+    "mysqlclient": (MYSQL, age(60)),
+    "pymysql": (PYMYSQL, {"pool": {"kind": "dj_db_conn_pool"}}),
+    "options": (POSTGRES, {"conn_max_age": 60, "options": {"application_name": 'a "b" \\ c'}}),
+    "one transaction": (POSTGRES, {"conn_max_age": 60, "atomic_requests": True, "autocommit": False}),
+    "hosted": (HOSTED, age(60)),
+    "encrypted": ({"engine": "postgres", "tls": True}, age(60)),
+}
+#: `DATABASES["default"]` as apps have it before.
+PLAIN = {"ENGINE": "django.db.backends.postgresql", "NAME": "app", "USER": "me", "PASSWORD": "secret", "HOST": "db"}
+BEFORE: Mapping[str, dict[str, Any]] = {
+    "plain": PLAIN,
+    "atomic": {**PLAIN, "ATOMIC_REQUESTS": True, "TIME_ZONE": "Europe/Berlin", "CONN_MAX_AGE": 600},
+    "options": {**PLAIN, "OPTIONS": {"sslmode": "verify-full", "options": "-c search_path=tenant"}},
+    "native": {**PLAIN, "CONN_MAX_AGE": 0, "OPTIONS": {"sslmode": "require", "pool": {"min_size": 2, "max_size": 20}}},
+    "dj_db_conn_pool": {**PLAIN, "ENGINE": "dj_db_conn_pool.backends.postgresql", "POOL_OPTIONS": {"POOL_SIZE": 9}},
+    "geventpool": {
+        **PLAIN,
+        "ENGINE": "django_db_geventpool.backends.postgresql_psycopg3",
+        "OPTIONS": {"MAX_CONNS": 20, "REUSE_CONNS": 10, "sslmode": "require"},
+    },
+    "postgrespool2": {**PLAIN, "ENGINE": "django_postgrespool2"},
+}
+POOLS_OWN = {"pool", "MAX_CONNS", "REUSE_CONNS"}
 
 
-def settings_of(text: str, **environ: str) -> dict[str, Any]:
-    """What the text makes of a settings module."""
-    ast.parse(text)
-    found: dict[str, Any] = {}
-    exec(text.replace('os.environ["', '_env["'), {"_env": environ}, found)
-    return found
+@pytest.fixture(autouse=True)
+def pymysql(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    """The runner's own environment does not have it."""
+    module = MagicMock()
+    monkeypatch.setitem(sys.modules, "pymysql", module)
+    return module
 
 
-ENVIRONMENT = {f"DB_{name}": name.lower() for name in ("NAME", "USER", "PASSWORD", "HOST", "PORT")}
+def pasted(text: str, databases: dict[str, Any]) -> dict[str, Any]:
+    """What a settings module comes to that has these DATABASES, and the text behind them."""
+    module: dict[str, Any] = {"DATABASES": copy.deepcopy(databases)}
+    exec(compile(text, "settings.py", "exec"), module)
+    return module
 
 
-def test_the_settings_are_python_with_the_deployment_s_own_in_variables() -> None:
-    text = paste_of(make_cell(POSTGRES, UWSGI, {**pool(min_size=2, max_size=4, timeout="5s")}), APP).settings
-    found = settings_of(text, **ENVIRONMENT)["DATABASES"]["default"]
-    assert found == {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": "name",
-        "USER": "user",
-        "PASSWORD": "password",
-        "HOST": "host",
-        "PORT": "port",
-        "CONN_MAX_AGE": 0,
-        "CONN_HEALTH_CHECKS": False,
-        "OPTIONS": {"pool": {"min_size": 2, "max_size": 4, "timeout": 5.0}},
+def cell_of(way: str) -> Cell:
+    database, connection = WAYS[way]
+    return make_cell(database, UWSGI, connection)
+
+
+def test_each_pool_and_each_driver_is_among_the_ways() -> None:
+    cells = [cell_of(way) for way in WAYS]
+    assert {type(cell.connection.pool) for cell in cells} == {*POOLS, type(None)}
+    assert {cell.database.driver for cell in cells} == set(DRIVERS)
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("way", WAYS)
+def test_pasted_behind_an_app_s_own_databases_connections_are_held_as_measured(way: str, before: str) -> None:
+    """And what says nothing of that stays as it was."""
+    cell, own = cell_of(way), BEFORE[before]
+    found = pasted(paste_of(cell, APP).settings, {"default": own, "files": {"ENGINE": "sqlite"}})["DATABASES"]
+    assert found.pop("files") == {"ENGINE": "sqlite"}
+    held = holding_settings(cell.database, cell.connection)
+    kept = {name: value for name, value in own.get("OPTIONS", {}).items() if name not in POOLS_OWN}
+    options = {**kept, **held.pop("OPTIONS", {})}
+    rest = {name: value for name, value in own.items() if name != "POOL_OPTIONS"}
+    assert found == {"default": {**rest, **held, "OPTIONS": options}}
+
+
+def test_what_only_reaches_the_harness_s_own_servers_is_not_pasted() -> None:
+    for way in ("hosted", "encrypted"):
+        assert "sslmode" not in paste_of(cell_of(way), APP).settings
+
+
+def test_pasted_twice_it_is_the_same() -> None:
+    first = pasted(paste_of(cell_of("geventpool"), APP).settings, {"default": BEFORE["native"]})["DATABASES"]
+    again = pasted(paste_of(cell_of("per request"), APP).settings, first)["DATABASES"]
+    assert again["default"]["OPTIONS"] == {"sslmode": "require"}
+    assert pasted(paste_of(cell_of("per request"), APP).settings, again)["DATABASES"] == again
+
+
+def test_a_replica_holds_its_connections_as_it_was_measured() -> None:
+    """Where its OPTIONS are the very dictionary of the default one, too."""
+    options = {"sslmode": "require"}
+    before = {
+        "default": {**PLAIN, "OPTIONS": options},
+        "replica": {**PLAIN, "HOST": "other", "OPTIONS": options, "TEST": {"MIRROR": "default"}},
+        "stock": {**PLAIN, "NAME": "stock"},
     }
+    found = pasted(paste_of(cell_of("native"), REPLICATED).settings, before)["DATABASES"]
+    for alias, host in (("default", "db"), ("replica", "other")):
+        assert found[alias]["HOST"] == host
+        assert found[alias]["OPTIONS"] == {
+            "sslmode": "require",
+            "pool": {"min_size": 2, "max_size": 4, "timeout": 5.0},
+        }
+    assert found["replica"]["TEST"] == {"MIRROR": "default"}
+    assert found["stock"] == before["stock"]
 
 
-def test_text_in_the_settings_stays_text() -> None:
-    connection = {"conn_max_age": None, "options": {"application_name": 'a "b" \\ c'}}
-    found = settings_of(paste_of(make_cell(POSTGRES, UWSGI, connection), APP).settings, **ENVIRONMENT)
-    assert found["DATABASES"]["default"]["OPTIONS"] == {"application_name": 'a "b" \\ c'}
-    assert found["DATABASES"]["default"]["CONN_MAX_AGE"] is None
+def test_a_pool_s_further_settings_are_there() -> None:
+    module = pasted(paste_of(cell_of("postgrespool2"), APP).settings, {"default": PLAIN})
+    assert module["DATABASE_POOL_ARGS"]["pool_size"] == 3
+
+
+def test_pymysql_stands_in_for_what_django_knows(pymysql: MagicMock) -> None:
+    pasted(paste_of(cell_of("pymysql"), APP).settings, {"default": PLAIN})
+    pymysql.install_as_MySQLdb.assert_called_once_with()
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("native", "Needs psycopg, psycopg-pool."),
+        ("psycopg2", "Needs psycopg2-binary.\n# Without the package psycopg"),
+        ("pymysql", "Needs django-db-connection-pool, pymysql."),
+    ],
+)
+def test_the_packages_are_named(way: str, words: str) -> None:
+    assert words in paste_of(cell_of(way), APP).settings
+
+
+def test_behind_a_pooler_one_is_told_whose_host_and_port_they_are() -> None:
+    text = paste_of(make_cell(POSTGRES, UWSGI, age(0), bouncer(pool_size=6)), APP).settings
+    assert "# HOST and PORT become those of pgbouncer" in text
+    assert pasted(text, {"default": PLAIN})["DATABASES"]["default"]["DISABLE_SERVER_SIDE_CURSORS"] is True
+    assert "HOST" not in paste_of(cell_of("kept"), APP).settings
+
+
+def test_psycogreen_comes_as_the_file_that_gunicorn_reads_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = paste_of(make_cell(PSYCOPG2, {**GEVENT, "psycogreen": True}, age(60)), APP)
+    assert "--config" not in found.command
+    assert found.command == paste_of(make_cell(PSYCOPG2, GEVENT, age(60)), APP).command
+    patched = MagicMock()
+    monkeypatch.setitem(sys.modules, "psycogreen", MagicMock())
+    monkeypatch.setitem(sys.modules, "psycogreen.gevent", SimpleNamespace(patch_psycopg=patched))
+    hooks: dict[str, Any] = {}
+    exec(found.files["gunicorn.conf.py"], hooks)
+    hooks["post_fork"](None, None)
+    patched.assert_called_once_with()
+    assert paste_of(make_cell(PSYCOPG2, GEVENT, age(60)), APP).files == {}
 
 
 @pytest.mark.parametrize(
@@ -104,14 +231,52 @@ def test_uwsgi_keeps_what_bears_on_its_connections(server: dict[str, Any]) -> No
     assert not {"--home", "--req-logger", "--log-format"} & set(words)
 
 
+#: Each of them, and none at its default.
+BOUNCER = bouncer(
+    pool_size=6,
+    min_pool_size=2,
+    reserve_pool_size=1,
+    reserve_pool_timeout="3s",
+    max_client_conn=50,
+    query_wait_timeout="30s",
+    server_idle_timeout="60m",
+    settings={"server_lifetime": 60, "tcp_keepalive": True, "server_round_robin": False, "cancel_wait_timeout": 1.5},
+)
+
+
 def test_a_pooler_s_section_has_its_own_spelling() -> None:
-    text = paste_of(
-        make_cell(POSTGRES, UWSGI, age(0), bouncer(pool_size=6, settings={"server_lifetime": 60})), APP
-    ).pooler
+    text = paste_of(make_cell(POSTGRES, UWSGI, age(0), BOUNCER), APP).pooler
     assert text.splitlines() == [
-        "; pgbouncer, one on each host",
+        "; one on each host",
+        "[pgbouncer]",
         "pool_mode = transaction",
         "default_pool_size = 6",
+        "min_pool_size = 2",
+        "reserve_pool_size = 1",
+        "reserve_pool_timeout = 3",
+        "max_client_conn = 50",
+        "query_wait_timeout = 30",
+        "server_idle_timeout = 3600",
         "server_lifetime = 60",
+        "tcp_keepalive = on",
+        "server_round_robin = off",
+        "cancel_wait_timeout = 1.5",
     ]
     assert paste_of(make_cell(POSTGRES, UWSGI, age(0)), APP).pooler == ""
+
+
+def test_what_the_matrix_does_not_say_is_not_pasted() -> None:
+    text = paste_of(make_cell(POSTGRES, UWSGI, age(0), bouncer("session")), APP).pooler
+    assert text.splitlines() == ["; one on each host", "[pgbouncer]", "pool_mode = session"]
+
+
+def test_the_runner_s_own_pooler_has_the_same_lines() -> None:
+    """But for the client that the harness is itself."""
+    cell = make_cell(POSTGRES, UWSGI, age(0), BOUNCER)
+    assert isinstance(cell.pooler, PgBouncerSpec)
+    pooler = PgBouncer(cell.pooler)
+    pooler._account, pooler._users = Account("shop", "shop", "secret"), Path("users.txt")
+    own = pooler._configuration(Address("127.0.0.1", 6432), Address("127.0.0.1", 5432), tls=False).splitlines()
+    told = paste_of(cell, APP).pooler.splitlines()[1:]
+    assert set(told) - set(own) == {"max_client_conn = 50"}
+    assert "max_client_conn = 51" in own

@@ -56,6 +56,11 @@ class PoolerSpec(Strict):
         """What `DATABASES` needs behind it, where a matrix does not say otherwise."""
         return {}
 
+    @property
+    def configuration(self) -> str:
+        """What a matrix says of it, as its own configuration file has it."""
+        return ""
+
     @abstractmethod
     def why_not(self, database: DatabaseSpec) -> str | None:
         """Why it cannot stand before this database, in words; None if it can."""

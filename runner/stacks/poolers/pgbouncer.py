@@ -6,7 +6,7 @@ import secrets
 import shutil
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,17 @@ ADMIN = "connbench"
 CONSOLE = "pgbouncer"
 # The harness's session in the admin console; it comes on top of the `max_client_conn` that a matrix asks for.
 HARNESS_CLIENTS = 1
+#: PgBouncer's names for what a matrix says of it.
+PARAMETERS: Mapping[str, str] = {
+    "pool_mode": "pool_mode",
+    "pool_size": "default_pool_size",
+    "min_pool_size": "min_pool_size",
+    "reserve_pool_size": "reserve_pool_size",
+    "reserve_pool_timeout": "reserve_pool_timeout",
+    "max_client_conn": "max_client_conn",
+    "query_wait_timeout": "query_wait_timeout",
+    "server_idle_timeout": "server_idle_timeout",
+}
 
 
 def find_program(name: str = PROGRAM) -> str:
@@ -99,6 +110,16 @@ class PgBouncerSpec(PoolerSpec):
         """
         return {} if self.keeps_sessions else {"DISABLE_SERVER_SIDE_CURSORS": True}
 
+    @property
+    def configuration(self) -> str:
+        return "\n".join(
+            ["; one on each host", "[pgbouncer]", *_lines(self.parameters(self.model_fields_set), self.settings)]
+        )
+
+    def parameters(self, fields: Collection[str] = PARAMETERS) -> dict[str, str | int | float]:
+        """So many of its fields, by PgBouncer's names for them."""
+        return {PARAMETERS[name]: getattr(self, name) for name in PARAMETERS if name in fields}
+
     def why_not(self, database: DatabaseSpec) -> str | None:
         if database.engine == "postgres":
             return None
@@ -161,19 +182,11 @@ class PgBouncer(Pooler):
             "log_disconnections": 1,
             "log_pooler_errors": 1,
             "server_tls_sslmode": "require" if tls else "disable",
-            "pool_mode": spec.pool_mode,
-            "default_pool_size": spec.pool_size,
-            "min_pool_size": spec.min_pool_size,
-            "reserve_pool_size": spec.reserve_pool_size,
-            "reserve_pool_timeout": f"{spec.reserve_pool_timeout:g}",
+            **spec.parameters(),
             "max_client_conn": spec.max_client_conn + HARNESS_CLIENTS,
-            "query_wait_timeout": f"{spec.query_wait_timeout:g}",
-            "server_idle_timeout": f"{spec.server_idle_timeout:g}",
-            **{key: setting_text(value) for key, value in spec.settings.items()},
         }
-        lines = [f"{key} = {value}" for key, value in settings.items()]
         target = f"{name} = host={database.host} port={database.port} dbname={name}"
-        return "\n".join(["[databases]", target, "[pgbouncer]", *lines, ""])
+        return "\n".join(["[databases]", target, "[pgbouncer]", *_lines(settings, spec.settings), ""])
 
     def _connect(self, service: Service) -> Session:
         way_in = WayIn(ADMIN, self._password, CONSOLE)
@@ -255,6 +268,18 @@ class PgBouncer(Pooler):
             queries=int(totals.get("total_query_count", 0)),
             waited_seconds=int(totals.get("total_wait_time", 0)) / 1e6,
         )
+
+
+def _lines(*parts: Mapping[str, object]) -> list[str]:
+    """Settings as its file has them, a later part's before an earlier one's; times are seconds without a unit."""
+    settings = {name: value for part in parts for name, value in part.items()}
+    return [f"{name} = {_value(value)}" for name, value in settings.items()]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return setting_text(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _quoted(text: str) -> str:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from runner.models import Strict
 from runner.stacks.databases.base import DatabaseSpec
@@ -47,6 +47,10 @@ class PoolSpec(Strict):
     """
 
     kind: str
+    #: The keys of `DATABASES[...]`, and of its `OPTIONS`, that are this pool's alone: another way to hold connections
+    #: has to be without them.
+    own_keys: ClassVar[frozenset[str]] = frozenset()
+    own_options: ClassVar[frozenset[str]] = frozenset()
 
     @property
     @abstractmethod

@@ -1,6 +1,6 @@
 """django-db-geventpool: a pool for greenlets."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ _ENGINES = {"psycopg": "postgresql_psycopg3", "psycopg2": "postgresql_psycopg2"}
 
 class GeventPoolSpec(PoolSpec):
     """Its two parameters by their own names in lower case: `MAX_CONNS` and `REUSE_CONNS`."""
+
+    own_options: ClassVar[frozenset[str]] = frozenset({"MAX_CONNS", "REUSE_CONNS"})
 
     kind: Literal["geventpool"]
     max_conns: int = Field(default=4, ge=1, le=1000)

@@ -1,6 +1,6 @@
 """Django's own pool for PostgreSQL: `OPTIONS["pool"]`, handed to `psycopg_pool.ConnectionPool`."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ class NativePoolSpec(PoolSpec):
     `conn_health_checks`: given twice they are a TypeError) or take Python objects (`connection_class`, `reset`,
     `reconnect_failed`).
     """
+
+    own_options: ClassVar[frozenset[str]] = frozenset({"pool"})
 
     kind: Literal["native"]
     min_size: int = Field(default=4, ge=0, le=1000)

@@ -1,6 +1,6 @@
 """The pools that are SQLAlchemy's `QueuePool` underneath: django-db-connection-pool and django-postgrespool2."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -64,6 +64,8 @@ class QueuePoolSpec(PoolSpec):
 
 class DjDbConnPoolSpec(QueuePoolSpec):
     """django-db-connection-pool (`dj_db_conn_pool`), with its own defaults."""
+
+    own_keys: ClassVar[frozenset[str]] = frozenset({"POOL_OPTIONS"})
 
     kind: Literal["dj_db_conn_pool"]
     pool_size: int = Field(default=10, ge=0, le=1000)

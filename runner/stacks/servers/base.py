@@ -139,6 +139,11 @@ class ServerSpec(Strict):
     def command(self, launch: Launch) -> Command: ...
 
     @property
+    def files(self) -> Mapping[str, str]:
+        """What it reads beside its command line where it is deployed: names, in the folder of manage.py, and texts."""
+        return {}
+
+    @property
     @abstractmethod
     def title(self) -> str:
         """For tables: `gunicorn sync 4`."""

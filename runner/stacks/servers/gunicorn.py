@@ -1,6 +1,7 @@
 """gunicorn with its sync, gthread, gevent and eventlet workers, and with uvicorn's."""
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -149,6 +150,11 @@ class GunicornSpec(ServerSpec):
             *self._chosen(),
         ]  # fmt: skip
         return Command(argv, worker_environment(launch), launch.project)
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        # gunicorn reads a file of this name by itself.
+        return {"gunicorn.conf.py": HOOKS.read_text().rstrip()} if self.psycogreen else {}
 
     def _chosen(self) -> list[str]:
         """What is handed on only where the matrix says so: gunicorn's defaults are its own."""

@@ -1,0 +1,67 @@
+"""Limits on what varies: dropped while a search goes on is only what is shown to miss them."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runner.analysis.inference import ALPHA
+from runner.analysis.limits import LOOKS, is_missed, level_after
+from runner.matrix.limits import AdviseSpec
+
+SETTINGS, BLOCKS, SEARCHES = 8, 16, 300
+#: From block to block, of a figure that nothing is held against: the weather, which all share, and its own.
+WEATHER, OWN = 0.13, 0.05
+
+
+def limits(**given: Any) -> AdviseSpec:
+    return AdviseSpec.model_validate(given)
+
+
+def searched(excess: float, seed: int) -> list[int]:
+    """After how many blocks each of some settings is dropped, all with the same truth; those that are not left out."""
+    random = np.random.default_rng([seed, 11])
+    seen = excess + random.normal(0, WEATHER, (BLOCKS, 1)) + random.normal(0, OWN, (BLOCKS, SETTINGS))
+    dropped = []
+    for setting in range(SETTINGS):
+        for block in range(1, BLOCKS + 1):
+            level = level_after(SETTINGS, limits(p95="200ms"), block)
+            if is_missed(seen[:block, setting].tolist(), level):
+                dropped.append(block)
+                break
+    return dropped
+
+
+def test_what_is_just_within_its_limit_is_seldom_dropped() -> None:
+    """In one search of twenty is one of eight settings: those at the limit itself, looked at again and again."""
+    assert sum(bool(searched(0.0, seed)) for seed in range(SEARCHES)) / SEARCHES <= 0.06
+
+
+def test_what_misses_it_by_far_is_dropped_after_the_first_looks() -> None:
+    """Twice and a half as long as allowed."""
+    dropped = [block for seed in range(20) for block in searched(math.log(2.5), seed)]
+    assert len(dropped) == 20 * SETTINGS
+    assert np.median(dropped) <= 5
+
+
+@pytest.mark.parametrize("given", [{"p95": "200ms"}, {"rate": 100}, {"p95": "200ms", "rate": 100}])
+def test_all_tests_together_spend_no_more_than_one_in_twenty(given: dict[str, Any]) -> None:
+    spent = SETTINGS * len(given) * sum(level_after(SETTINGS, limits(**given), block) for block in range(1, 100))
+    assert spent == pytest.approx(ALPHA)
+
+
+def test_without_such_a_limit_and_between_the_looks_nothing_is_tested() -> None:
+    assert level_after(SETTINGS, limits(max_connections=5), LOOKS[0]) == 0
+    assert level_after(SETTINGS, limits(p95="200ms"), LOOKS[0] + 1) == 0
+    assert not is_missed([5.0, 5.0, 5.0], 0.0)
+
+
+def test_without_a_level_the_median_decides() -> None:
+    assert is_missed([-9.0, 0.1, 0.2], None)
+    assert not is_missed([-0.1, -0.2, 9.0], None)
+    assert not is_missed([], None)
+
+
+def test_one_block_shows_nothing() -> None:
+    assert not is_missed([9.0], 0.05)
