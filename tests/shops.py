@@ -14,7 +14,7 @@ from runner.provision.commands import run_command
 from runner.provision.native import NativeProvider
 from runner.provision.native_service import NativeService
 from runner.provision.service import Command
-from runner.stacks.app import Process, Timing, load_app, make_overlay
+from runner.stacks.app import App, Process, Timing, load_app, make_overlay
 from runner.stacks.environment import build_environment
 from runner.stacks.servers.base import Launch, ServerSpec
 from runner.stacks.versions import Recipe
@@ -63,9 +63,10 @@ def serving(
     environment: str = "psycopg3",
     timing: Timing = "full",
     process: Process | None = None,
+    app: App | None = None,
 ) -> Iterator[Served]:
-    """Starts the shop under this server as an attempt does; its logs are in `folder`."""
-    shop, provider = load_app("shop"), NativeProvider()
+    """Starts the shop, or another app, under this server as an attempt does; its logs are in `folder`."""
+    shop, provider = app or load_app("shop"), NativeProvider()
     try:
         address = provider.free_address()
         overlay = make_overlay(shop, database, address.host, timing, process, query_at_import=spec.opens_before_fork)

@@ -88,13 +88,13 @@ def parse_line(line: str) -> tuple[str, str, int] | None:
     if line.lstrip().startswith("{"):
         return _of_json(line)
     found = _REQUEST.search(line)
-    return None if found is None else (found["method"], _local(found["path"]), int(found["status"]))
+    return None if found is None else _entry(found["method"], found["path"], found["status"])
 
 
 def _of_json(line: str) -> tuple[str, str, int] | None:
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     method, path, status = (_first(entry, _KEYS[name]) for name in ("method", "path", "status"))
     # nginx's own `$request` is the whole line.
@@ -103,16 +103,28 @@ def _of_json(line: str) -> tuple[str, str, int] | None:
     if path is None and isinstance(inner := entry.get("request"), dict):
         # Caddy nests it.
         method, path = _first(inner, _KEYS["method"]), _first(inner, _KEYS["path"])
-    if not isinstance(path, str) or not isinstance(method, str) or not str(status).isdigit():
+    if not isinstance(path, str) or not isinstance(method, str):
         return None
-    return method.upper(), _local(path), int(status)
+    return _entry(method.upper(), path, str(status))
 
 
 def _first(entry: dict[str, Any], names: Iterable[str]) -> Any:
     return next((entry[name] for name in names if name in entry), None)
 
 
+def _entry(method: str, path: str, status: str) -> tuple[str, str, int] | None:
+    """None for what scanners send, and nobody could ask for again."""
+    try:
+        return method, _local(path), int(status)
+    except ValueError:
+        return None
+
+
 def _local(path: str) -> str:
+    """Without the host that an absolute address has; ValueError where that is malformed."""
+    if path.startswith("/"):
+        # `//a/b` is a path here, and no host: RFC 9112, section 3.2.1.
+        return path.partition("#")[0].removesuffix("?")
     where = urlsplit(path)
     local = where.path or "/"
     return f"{local}?{where.query}" if where.query else local

@@ -38,6 +38,8 @@ class Answer:
     paths: Sequence[str] = ()
     #: Aliases under which it reaches the same database as under `default`.
     replicas: Sequence[str] = ()
+    #: Whether static files are looked up in a list that collectstatic has not made here.
+    plain_static: bool = False
     #: Management commands that it needs beside `migrate`.
     more_setup: Sequence[Sequence[str]] = ()
     problem: str = ""
@@ -67,6 +69,11 @@ class Answer:
             notes.append(
                 "DEBUG is on: Django keeps every query's text and renders more than in production; "
                 "another settings module (--settings) or an environment variable (env: in app.yaml) turns it off"
+            )
+        if self.plain_static:
+            notes.append(
+                "static files have not been collected, and pages name them without the hashes that they have in "
+                "production: plain_static in app.yaml"
             )
         if self.https:
             notes.append("SECURE_SSL_REDIRECT is on: every answer is a redirect to https; turn it off under env:")

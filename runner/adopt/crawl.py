@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from runner.adopt.access_log import is_file
 from runner.adopt.trial import Page
@@ -37,7 +37,7 @@ class Visit:
 
 def crawl(standing: Asked, paths: Iterable[str], prefixes: Sequence[str]) -> Visit:
     """Asks for each path twice, since the first answer of a page may fill a cache; `prefixes` are of files."""
-    files = [urlsplit(prefix).path for prefix in prefixes if urlsplit(prefix).path not in ("", "/")]
+    files = [path for prefix in prefixes if (path := _split(prefix).path) not in ("", "/")]
     waiting = deque(["/", *paths])
     seen: set[str] = set()
     # A login page that links to itself has another `next` each time: one query is enough for a path.
@@ -71,7 +71,15 @@ def crawl(standing: Asked, paths: Iterable[str], prefixes: Sequence[str]) -> Vis
 
 def _beside(page: Page) -> str:
     """Where a redirect leads to, its query left out."""
-    return urlsplit(urljoin(page.path, page.location)).path
+    return _split(page.location, page.path).path
+
+
+def _split(target: str, base: str = "") -> SplitResult:
+    """The parts of a link on the page at `base`; all of them empty where it is malformed, as `http://[your-domain]`."""
+    try:
+        return urlsplit(urljoin(base, target))
+    except ValueError:
+        return urlsplit("")
 
 
 def links(page: Page) -> list[str]:
@@ -82,7 +90,7 @@ def links(page: Page) -> list[str]:
     paths = []
     for target in targets:
         # A page may link to itself as it was asked for.
-        where = urlsplit(urljoin(f"http://site{page.path}", _MARK.sub("", target)))
+        where = _split(_MARK.sub("", target), f"http://site{page.path}")
         if where.scheme == "http" and where.netloc == "site":
             paths.append(f"{where.path}?{where.query}" if where.query else where.path)
     return list(dict.fromkeys(paths))

@@ -31,7 +31,7 @@ from runner.stacks.versions import PYTHON, recipe
 #: As Django's system check says it of a field that PostgreSQL alone has.
 _ASKED_FOR = re.compile(r"'([\w.]+)' must be in INSTALLED_APPS")
 SPECS: Mapping[Engine, DatabaseSpec] = {"postgres": PostgresSpec(), "mysql": MySQLSpec()}
-ROLES = ("default", "none")
+ROLES = ("default", "none", "keep")
 Say = Callable[[str], object]
 
 
@@ -68,8 +68,8 @@ def initialise(options: InitOptions, say: Say) -> int:
     env = {variable.name: variable.value for variable in variables}
     aliases = {**dict.fromkeys(answer.replicas, "default"), **options.databases}
     setup = [["migrate", "--no-input"], *answer.more_setup]
-    description = app.description.model_copy(update={"env": env, "databases": aliases, "setup": setup})
-    app = replace(app, description=description)
+    found_out = {"env": env, "databases": aliases, "setup": setup, "plain_static": answer.plain_static}
+    app = replace(app, description=app.description.model_copy(update=found_out))
     tried = try_out(app, environment, answer, traffic, say)
     adopted = _adopted(found, answer, variables, app, tried)
     _write(adopted, out, traffic, options.access_log)
@@ -89,6 +89,7 @@ def _provisional(found: Found, options: InitOptions, out: Path) -> App:
         wsgi=found.wsgi,
         asgi=found.asgi,
         python=found.python,
+        python_path=[str(path) for path in found.python_path],
         env_files=[str(path) for path in found.env_files],
         dependencies=[str(path) for path in found.dependencies],
         databases=options.databases,
@@ -227,7 +228,7 @@ def _named(found: Found) -> str:
 def _with_hint(problem: str, found: Found) -> str:
     """The same reason, with the option that settles it here, where there is no app.yaml yet."""
     if "under `databases:`" in problem:
-        return f"{problem} (--database ALIAS=default or --database ALIAS=none writes it there)"
+        return f"{problem} (--database ALIAS=ROLE writes it there)"
     if "No module named" in problem:
         return (
             f"{problem}; the packages are those of {_named(found)} "
@@ -242,6 +243,6 @@ def parse_databases(options: Sequence[str]) -> dict[str, str]:
     for option in options:
         alias, equals, role = option.partition("=")
         if not equals or role not in ROLES:
-            raise UsageError(f"--database: found {option!r}, allowed: ALIAS=default or ALIAS=none")
+            raise UsageError(f"--database: found {option!r}, allowed: ALIAS={' or ALIAS='.join(ROLES)}")
         roles[alias] = role
     return roles

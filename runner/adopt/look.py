@@ -42,6 +42,7 @@ ENV_EXAMPLES = (".env.example", ".env.sample", ".env.dist", ".env.template", "en
 #: Folders that hold no project of the user's own.
 FOREIGN = frozenset({"node_modules", "site-packages", "venv", "env", "dist", "build", "__pycache__"})
 _VERSION = re.compile(r"(\d+\.\d+)")
+_CLASSES = re.compile(r"^\s*(from|import)\s+configurations\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Found:
     python_from: str
     env_files: tuple[Path, ...]
     env_examples: tuple[Path, ...]
+    #: Below manage.py's folder, where its code is imported from: `src`; empty where the two are one.
+    python_path: tuple[Path, ...] = ()
 
 
 def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ()) -> Found:
@@ -75,11 +78,18 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
     manage = _only_manage(folder)
     project = manage.parent
     settings = settings or _settings_module(manage)
-    if not _source_of(project, settings):
-        raise UsageError(f"{settings} is not under {project}: name the settings module with --settings")
-    wsgi, asgi = (_entry_point(project, settings, kind) for kind in ("wsgi", "asgi"))
+    root = next((root for root in _roots(project) if _source_of(root, settings)), None)
+    if root is None:
+        raise UsageError(
+            f"{settings} is not under {project}, nor in a folder beside manage.py: "
+            "name the settings module with --settings"
+        )
+    wsgi, asgi = (_entry_point(root, settings, kind) for kind in ("wsgi", "asgi"))
     if not wsgi and not asgi:
-        raise UsageError(f"{project}: neither a wsgi.py nor an asgi.py with an `application` beside {settings}")
+        raise UsageError(f"{root}: neither a wsgi.py nor an asgi.py with an `application` beside {settings}")
+    for path in (manage, *(_source_of(root, entry.partition(":")[0]) for entry in (wsgi, asgi) if entry)):
+        if path is not None and _CLASSES.search(_text(path)):
+            raise UsageError(f"{path} uses django-configurations: settings that are classes cannot be overlaid")
     python, python_from = _python(project, folder)
     return Found(
         folder=folder,
@@ -92,6 +102,7 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
         python_from=python_from,
         env_files=_beside(project, folder, ENV_FILES),
         env_examples=_beside(project, folder, ENV_EXAMPLES),
+        python_path=() if root == project else (root,),
     )
 
 
@@ -113,23 +124,31 @@ def _only_manage(folder: Path) -> Path:
 def _at_depth(folder: Path, depth: int, name: str) -> Iterator[Path]:
     for path in sorted(folder.glob("/".join(["*"] * depth + [name]))):
         between = path.relative_to(folder).parts[:-1]
-        foreign = any(part in FOREIGN or part.startswith(".") for part in between)
-        if not foreign and SETTINGS_VARIABLE in _text(path):
+        if not any(map(_is_foreign, between)) and SETTINGS_VARIABLE in _text(path):
             yield path
+
+
+def _is_foreign(name: str) -> bool:
+    return name in FOREIGN or name.startswith(".")
+
+
+def _roots(project: Path) -> list[Path]:
+    """Where Python may import the project's code from: beside manage.py, or in a folder there that is no package."""
+    beside = (path for path in sorted(project.iterdir()) if path.is_dir() and not _is_foreign(path.name))
+    return [project, *(path for path in beside if not (path / "__init__.py").exists())]
 
 
 def _settings_module(manage: Path) -> str:
     """The default that manage.py gives; where it works that out, the only settings beside an entry point."""
-    for path in (manage, *sorted(manage.parent.glob("*/wsgi.py"))):
-        _refuse_what_wins_over_us(path)
     for node in ast.walk(_parsed(manage)):
         value = _value_given(node)
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             return value.value
     found = [
         f"{path.parent.name}.settings"
-        for path in sorted(manage.parent.glob("*/wsgi.py"))
-        if _source_of(manage.parent, f"{path.parent.name}.settings")
+        for root in _roots(manage.parent)
+        for path in sorted(root.glob("*/wsgi.py"))
+        if _source_of(root, f"{path.parent.name}.settings")
     ]
     if len(found) != 1:
         raise UsageError(
@@ -137,19 +156,6 @@ def _settings_module(manage: Path) -> str:
             "a wsgi.py; name the module with --settings"
         )
     return found[0]
-
-
-def _refuse_what_wins_over_us(path: Path) -> None:
-    """The overlay comes in through DJANGO_SETTINGS_MODULE: code that insists on its own would run without it."""
-    text = _text(path)
-    if "configurations" in text and "from configurations" in text:
-        raise UsageError(f"{path} uses django-configurations: settings that are classes cannot be overlaid")
-    for node in ast.walk(_parsed(path)):
-        if isinstance(node, ast.Assign) and _value_given(node) is not None:
-            raise UsageError(
-                f"{path}:{node.lineno}: os.environ[{SETTINGS_VARIABLE!r}] = … wins over the environment, so that the "
-                f"database under test could not be put in; write os.environ.setdefault({SETTINGS_VARIABLE!r}, …) there"
-            )
 
 
 def _value_given(node: ast.AST) -> ast.expr | None:
@@ -176,20 +182,20 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-def _source_of(project: Path, module: str) -> Path | None:
-    """The file or package of a dotted module under `project`."""
-    path = project.joinpath(*module.split("."))
+def _source_of(root: Path, module: str) -> Path | None:
+    """The file or package of a dotted module under `root`."""
+    path = root.joinpath(*module.split("."))
     candidates = (path.with_suffix(".py"), path / "__init__.py")
     return next((found for found in candidates if found.is_file()), None)
 
 
-def _entry_point(project: Path, settings: str, kind: str) -> str:
-    """`package.wsgi:application`, from the settings' own package outwards; then from any package of the project."""
+def _entry_point(root: Path, settings: str, kind: str) -> str:
+    """`package.wsgi:application`, from the settings' own package outwards; then from any package beside it."""
     parts = settings.split(".")[:-1]
     inside = [".".join([*parts[:length], kind]) for length in range(len(parts), -1, -1)]
-    beside = [f"{path.parent.name}.{kind}" for path in sorted(project.glob(f"*/{kind}.py"))]
+    beside = [f"{path.parent.name}.{kind}" for path in sorted(root.glob(f"*/{kind}.py"))]
     for module in (*inside, *beside):
-        source = _source_of(project, module)
+        source = _source_of(root, module)
         if source is not None and "application" in _text(source):
             return f"{module}:application"
     return ""
@@ -221,11 +227,17 @@ def _python(project: Path, folder: Path) -> tuple[str, str]:
             path = place / name
             if path.is_file() and (found := _VERSION.search(_text(path))):
                 return found[1], name
-        if (path := place / "pyproject.toml").is_file():
-            wanted = tomllib.loads(_text(path)).get("project", {}).get("requires-python", "")
-            if version := _other_python(wanted):
-                return version, "pyproject.toml"
+        path = place / "pyproject.toml"
+        if path.is_file() and (version := _other_python(_requires_python(path))):
+            return version, "pyproject.toml"
     return "", ""
+
+
+def _requires_python(path: Path) -> str:
+    try:
+        return str(tomllib.loads(_text(path)).get("project", {}).get("requires-python", ""))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
 
 
 def _other_python(wanted: str) -> str:

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+#: How variables with a database's address are called, before `_URL`.
+DATABASE_ENDS = ("DATABASE", "DB", "POSTGRES", "POSTGRESQL", "PG", "REPLICA")
 #: What stands in where no file of the project's has a value: nothing is connected to, and nothing is kept secret.
-#: By the end of the variable's name; the first that fits.
+#: By the end of the variable's name; the first that fits. `{name}` is the variable's own, so that two databases do
+#: not come out as one.
 STAND_INS = (
-    ("DATABASE_URL", "postgres://connbench:connbench@127.0.0.1/connbench"),
+    *((f"{end}_URL", "postgres://connbench:connbench@127.0.0.1/{name}") for end in DATABASE_ENDS),
+    ("MYSQL_URL", "mysql://connbench:connbench@127.0.0.1/{name}"),
     ("REDIS_URL", "redis://127.0.0.1:6379/0"),
     ("CACHE_URL", "locmemcache://"),
     ("BROKER_URL", "memory://"),
@@ -24,6 +28,7 @@ STAND_INS = (
     ("SECRET_KEY", "only-for-benchmarks-0123456789-abcdefghijklmnopqrstuvwxyz"),
     ("TIMEOUT", "10"),
     ("SECONDS", "10"),
+    ("", "{name}"),
 )
 
 
@@ -42,4 +47,5 @@ def value_of(name: str, files: Sequence[Path]) -> Variable:
         value = dotenv_values(path, interpolate=False).get(name)
         if value:
             return Variable(name, value, path.name)
-    return Variable(name, next((value for end, value in STAND_INS if name.endswith(end)), "connbench"), "")
+    stand_in = next(value for end, value in STAND_INS if name.endswith(end))
+    return Variable(name, stand_in.format(name=f"connbench_{name.lower()}"), "")

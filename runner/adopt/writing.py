@@ -66,6 +66,7 @@ def app_yaml(adopted: Adopted, out: Path) -> str:
         "",
         "# The folder of manage.py.",
         f"project: {_text(_relative(found.project, out))}",
+        *_python_path(found, out),
         "# From manage.py.",
         f"settings: {found.settings}",
         *([f"# {beside}.", f"wsgi: {found.wsgi}"] if found.wsgi else []),
@@ -76,6 +77,11 @@ def app_yaml(adopted: Adopted, out: Path) -> str:
         *_variables(adopted.variables),
         *_aliases(adopted.aliases),
         *_apps(adopted.apps),
+        *(
+            ["# Nothing has collected them under names with a hash.", "plain_static: true"]
+            if answer.plain_static
+            else []
+        ),
         "",
         "# Arguments of manage.py, run once and in this order into a fresh database. Load your data here too:",
         "#   - [loaddata, fixture.json]",
@@ -126,6 +132,11 @@ def matrix_yaml(adopted: Adopted) -> str:
         f"  connection: {_names(connections)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _python_path(found: Found, out: Path) -> list[str]:
+    folders = _list([_relative(path, out) for path in found.python_path])
+    return ["# Its code is imported from here.", f"python_path: {folders}"] if found.python_path else []
 
 
 def _python(adopted: Adopted) -> list[str]:

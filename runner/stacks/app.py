@@ -1,6 +1,7 @@
 """The app under test: its description (app.yaml) and what the overlay tells its process."""
 
 import json
+import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,8 @@ class AppDescription(Strict):
 
     #: The folder that holds manage.py.
     project: str = "."
+    #: Folders of the project from which its code is imported beside that one, as in a src layout.
+    python_path: Sequence[str] = ()
     settings: str
     #: What servers load, `module:attribute`; one of the two at the least.
     wsgi: str = ""
@@ -75,11 +78,13 @@ class AppDescription(Strict):
     #: Files that name its packages; without any the locked set has all that it needs.
     dependencies: Sequence[str] = ()
     #: What becomes of a database of its settings beside `default`: `default` is the same database on connections
-    #: of its own, as a replica is; `none` takes it out.
-    databases: Mapping[str, Literal["default", "none"]] = Field(default_factory=dict)
+    #: of its own, as a replica is; `none` takes it out; `keep` leaves one in a file as it is, to be read and written.
+    databases: Mapping[str, Literal["default", "none", "keep"]] = Field(default_factory=dict)
     #: Apps that it needs on one kind of database alone, put behind its own INSTALLED_APPS: what it is built upon may
     #: insist on django.contrib.postgres there.
     apps: Mapping[Engine, Sequence[str]] = Field(default_factory=dict)
+    #: Whether its static files go by their plain names, since nothing has collected those with a hash in theirs.
+    plain_static: bool = False
     #: Arguments of manage.py, run once and in this order into a fresh database.
     setup: Sequence[Sequence[str]]
     #: Answers once the process is up; any answer will do where this is empty.
@@ -133,6 +138,19 @@ class App:
                 raise UsageError(f"{self.source}: env_files: there is no {path}")
             found |= {key: value for key, value in dotenv_values(path).items() if value is not None}
         return {**found, **self.description.env}
+
+    @property
+    def python_path(self) -> list[str]:
+        """Where its processes import from, the overlay first and its own PYTHONPATH last.
+
+        UsageError for a folder outside the project: nothing else is there where it runs.
+        """
+        folders = [(self.source.parent / path).resolve() for path in self.description.python_path]
+        for folder in folders:
+            if not folder.is_dir() or not folder.is_relative_to(self.folder):
+                raise UsageError(f"{self.source}: python_path: {folder} is no folder of the project in {self.folder}")
+        own = filter(None, self.env.get("PYTHONPATH", "").split(os.pathsep))
+        return list(dict.fromkeys([str(OVERLAY), *map(str, folders), str(self.folder), *own]))
 
     @property
     def traffic(self) -> str:
@@ -284,6 +302,7 @@ def make_overlay(
         "settings": app.description.settings,
         "databases": {"default": database},
         "aliases": dict(app.description.databases),
+        "plain_static": app.description.plain_static,
         "allowed_hosts": [host],
         "middleware": ["connbench_timing.timing_middleware"],
         "apps": [*needed, *([QUERY_AT_IMPORT] if query_at_import else [])],
@@ -296,7 +315,7 @@ def make_overlay(
         **app.env,
         "CONNBENCH_OVERLAY": json.dumps(content),
         "DJANGO_SETTINGS_MODULE": "connbench_settings",
-        "PYTHONPATH": f"{OVERLAY}:{app.folder}",
+        "PYTHONPATH": os.pathsep.join(app.python_path),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     password = database.get("PASSWORD", "")

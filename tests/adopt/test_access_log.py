@@ -29,9 +29,28 @@ def test_every_format_says_method_path_and_status(line: str) -> None:
     assert parse_line(line) == ("GET", "/products/17/?page=2", 200)
 
 
-@pytest.mark.parametrize("line", ["", "no request", "{broken", '{"a": 1}', '"-" 400 0', '"GET /" abc'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "no request",
+        "{broken",
+        '{"a": 1}',
+        '"-" 400 0',
+        '"GET /" abc',
+        '- - - [x] "GET http://[x HTTP/1.1" 404 0',
+        json.dumps({"method": "GET", "path": "http://[x", "status": 404}),
+        json.dumps({"method": "GET", "path": "/", "status": "²"}),
+        '{"a":' * 100_000,
+    ],
+)
 def test_what_is_no_request_is_passed_over(line: str) -> None:
     assert parse_line(line) is None
+
+
+@pytest.mark.parametrize("path", ["//[x", "//a/b", "//a/b?c=//[d", "/a//b/"])
+def test_a_path_that_begins_with_two_slashes_is_a_path_all_the_same(path: str) -> None:
+    assert parse_line(COMMON.replace("/products/17/?page=2", path)) == ("GET", path, 200)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,14 @@ def test_links_stay_on_the_site_and_lose_our_mark() -> None:
     assert links(page("/shop/", text)) == ["/a/", "/shop/b/?x=1", "/login/?next=/", "/shop/?page=2"]
 
 
+def test_a_malformed_link_is_passed_over() -> None:
+    text = '<a href="http://[your-domain">Y</a> <a href="//[x">X</a> <a href="/a/">A</a>'
+    assert links(page("/", text, location="http://[your-domain")) == ["/a/"]
+    site = Site(page("/", text, 302, "http://[your-domain"), page("/a/"))
+    visit = crawl(site, [], ["https://[bucket/static/"])
+    assert [one.path for one in visit.pages] == ["/", "/a/"]
+
+
 def test_a_title_is_what_a_check_knows_a_page_by() -> None:
     assert title(page("/", "<svg></svg><title> Home </title><title>other</title>")) == "Home"
     assert title(page("/", "<title>Two\nlines</title>")) == ""

@@ -85,14 +85,7 @@ def test_a_python_that_a_file_names(tmp_path: Path) -> None:
         (lambda p: (p / "manage.py").unlink(), "no manage.py that sets DJANGO_SETTINGS_MODULE"),
         (lambda p: (p / "site_of_mine" / "settings.py").unlink(), "site_of_mine.settings is not under"),
         (lambda p: [(p / "site_of_mine" / f"{k}sgi.py").unlink() for k in "wa"], "neither a wsgi.py nor an asgi.py"),
-        (
-            lambda p: (p / "site_of_mine" / "wsgi.py").write_text('os.environ["DJANGO_SETTINGS_MODULE"] = "x"'),
-            r"wsgi.py:1: os.environ\['DJANGO_SETTINGS_MODULE'\] = … wins .* write os.environ.setdefault",
-        ),
-        (
-            lambda p: (p / "manage.py").write_text("from configurations.management import x  # DJANGO_SETTINGS_MODULE"),
-            "django-configurations: settings that are classes",
-        ),
+        (lambda p: (p / "pyproject.toml").write_text("[project"), r"pyproject\.toml: cannot be read: "),
         (lambda p: (p / "manage.py").write_text("DJANGO_SETTINGS_MODULE ="), "is not Python that can be read"),
     ],
 )
@@ -101,6 +94,27 @@ def test_what_stands_in_the_way_is_one_message(tmp_path: Path, breakage, words: 
     breakage(project)
     with pytest.raises(UsageError, match=words):
         look_at(project)
+
+
+@pytest.mark.parametrize("settings", ["", "site_of_mine.settings"])
+@pytest.mark.parametrize("name", ["manage.py", "site_of_mine/wsgi.py", "site_of_mine/asgi.py"])
+def test_settings_that_are_classes_are_refused_whoever_names_them(tmp_path: Path, name: str, settings: str) -> None:
+    path = make_project(tmp_path) / name
+    path.write_text(f"import configurations\n{path.read_text()}")
+    with pytest.raises(UsageError, match=rf"{name} uses django-configurations: settings that are classes"):
+        look_at(tmp_path, settings)
+
+
+@pytest.mark.parametrize("settings", ["", "site_of_mine.settings"])
+@pytest.mark.parametrize("folder", ["src", "backend"])
+def test_a_src_layout(tmp_path: Path, folder: str, settings: str) -> None:
+    project = make_project(tmp_path)
+    (project / folder).mkdir()
+    (project / "site_of_mine").rename(project / folder / "site_of_mine")
+    found = look_at(project, settings)
+    assert (found.project, found.python_path) == (project, (project / folder,))
+    assert (found.settings, found.wsgi) == ("site_of_mine.settings", "site_of_mine.wsgi:application")
+    assert look_at(make_project(tmp_path / "plain")).python_path == ()
 
 
 def test_two_projects_are_told_apart_by_their_folders(tmp_path: Path) -> None:

@@ -18,11 +18,15 @@ def test_the_first_file_that_has_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DATABASE_URL", "postgres://connbench:connbench@127.0.0.1/connbench"),
+        ("DATABASE_URL", "postgres://connbench:connbench@127.0.0.1/connbench_database_url"),
+        ("ANALYTICS_DB_URL", "postgres://connbench:connbench@127.0.0.1/connbench_analytics_db_url"),
+        ("REPLICA_URL", "postgres://connbench:connbench@127.0.0.1/connbench_replica_url"),
+        ("POSTGRES_URL", "postgres://connbench:connbench@127.0.0.1/connbench_postgres_url"),
+        ("MYSQL_URL", "mysql://connbench:connbench@127.0.0.1/connbench_mysql_url"),
         ("POSTGRES_PORT", "5432"),
         ("DJANGO_DEBUG", "False"),
         ("PAYMENT_URL", "http://127.0.0.1/"),
-        ("ANYTHING", "connbench"),
+        ("ANYTHING", "connbench_anything"),
     ],
 )
 def test_what_stands_in_is_chosen_by_the_name(name: str, value: str) -> None:

@@ -48,9 +48,25 @@ def test_another_database_is_refused_until_somebody_says_what_it_is() -> None:
     assert under_test(own, CELL, {"metrics": "none"}) == {"default": CELL}
 
 
-def test_a_database_in_a_file_stays_beside_a_server() -> None:
-    cache = {"ENGINE": "django.db.backends.sqlite3", "NAME": "cache.sqlite3"}
-    assert under_test({"default": default(), "cache": cache}, CELL, {}) == {"default": CELL, "cache": cache}
+def test_a_database_in_a_file_stays_where_somebody_says_so() -> None:
+    """It is the project's own, and the app may write to it."""
+    own = {"default": default(), "cache": {"ENGINE": "django.db.backends.sqlite3", "NAME": "in_memory.sqlite3"}}
+    with pytest.raises(Refused, match=r"'cache' beside 'default', in a file .*`cache: keep`.* or `cache: none`"):
+        under_test(own, CELL, {})
+    assert under_test(own, CELL, {"cache": "keep"}) == {"default": CELL, "cache": own["cache"]}
+    assert under_test(own, CELL, {"cache": "default"}) == {"default": CELL, "cache": CELL}
+
+
+@pytest.mark.parametrize("name", [":memory:", "file::memory:?cache=shared", "file:quick?mode=memory"])
+def test_a_database_in_memory_is_nobodys_and_stays(name: str) -> None:
+    quick = {"ENGINE": "django.db.backends.sqlite3", "NAME": name}
+    assert under_test({"default": default(), "quick": quick}, CELL, {}) == {"default": CELL, "quick": quick}
+
+
+def test_a_database_on_a_server_is_never_kept() -> None:
+    own = {"default": default(), "metrics": default(NAME="metrics", HOST="other.example")}
+    with pytest.raises(Refused, match="keeps the database 'metrics', which is on a server"):
+        under_test(own, CELL, {"metrics": "keep"})
 
 
 def test_two_files_are_two_databases() -> None:

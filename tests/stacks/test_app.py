@@ -134,6 +134,7 @@ def test_the_overlay_carries_everything_in_one_variable() -> None:
     assert content == {
         "settings": "shop.settings",
         "aliases": {},
+        "plain_static": False,
         "databases": {"default": settings},
         "allowed_hosts": ["127.0.0.1"],
         "middleware": ["connbench_timing.timing_middleware"],
@@ -147,6 +148,21 @@ def test_the_overlay_carries_everything_in_one_variable() -> None:
     overlay_folder, app_folder = overlay.env["PYTHONPATH"].split(":")
     assert (Path(overlay_folder) / "connbench_settings.py").exists()
     assert (Path(app_folder) / "manage.py").exists()
+
+
+def test_code_of_a_src_layout_is_found_and_so_is_the_apps_own_python_path(tmp_path: Path) -> None:
+    for folder in ("src", "connbench"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "manage.py").touch()
+    path = tmp_path / "connbench" / "app.yaml"
+    path.write_text(f"{GOOD}project: ..\npython_path: [../src]\nenv: {{PYTHONPATH: '/opt/shared:vendor'}}\n")
+    app = load_app(str(path))
+    assert app.python_path == [str(apps.OVERLAY), str(tmp_path / "src"), str(tmp_path), "/opt/shared", "vendor"]
+    assert make_overlay(app, {}, "127.0.0.1").env["PYTHONPATH"] == ":".join(app.python_path)
+    for wrong in ("..", "../missing", "../.."):
+        path.write_text(f"{GOOD}project: ..\npython_path: [{wrong}/x]\n")
+        with pytest.raises(UsageError, match=r"app\.yaml: python_path: .* is no folder of the project"):
+            _ = load_app(str(path)).python_path
 
 
 def test_what_is_shown_has_no_password_in_it() -> None:

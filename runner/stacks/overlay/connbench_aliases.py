@@ -39,6 +39,8 @@ REPLACEABLE = frozenset(
     }
 )
 SQLITE = frozenset({"django.db.backends.sqlite3", "django_prometheus.db.backends.sqlite3"})
+#: In the NAME of one that is in no file.
+IN_MEMORY = (":memory:", "mode=memory")
 #: What says how an app's code works, and not how it holds connections: the cell's own word is the last.
 KEPT = ("ATOMIC_REQUESTS", "TIME_ZONE")
 
@@ -48,8 +50,8 @@ def under_test(
 ) -> dict[str, dict[str, Any]]:
     """The `DATABASES` to run with: `own` are the app's, `cell` is the one that is measured.
 
-    `aliases` says of the app's other databases what they are: `default` or `none`. Refused where the app needs
-    another engine than a cell can have, or where nobody has said what a database is.
+    `aliases` says of the app's other databases what they are: `default`, `none` or `keep`. Refused where the app
+    needs another engine than a cell can have, or where nobody has said what a database is.
     """
     default = own.get("default", {})
     refuse_engine(default)
@@ -60,8 +62,9 @@ def under_test(
         role = "default" if alias == "default" else aliases.get(alias) or role_of(alias, database, default)
         if alias == "default" or role == "none":
             continue
-        # A database in a file or in memory has no server: it stays as it is.
-        databases[alias] = dict(database) if role == "file" else {**_kept(database), **cell}
+        if role == "keep" and not _is_file(database):
+            raise Refused(f"app.yaml keeps the database {alias!r}, which is on a server: only a file can be kept")
+        databases[alias] = dict(database) if role == "keep" else {**_kept(database), **cell}
     return databases
 
 
@@ -85,14 +88,21 @@ def refuse_engine(database: Mapping[str, Any]) -> None:
 
 
 def role_of(alias: str, database: Mapping[str, Any], default: Mapping[str, Any]) -> str:
-    """`default` for a replica or another way to the same database, `file` for one without a server."""
-    if database.get("ENGINE", "") in SQLITE and default.get("ENGINE", "") not in SQLITE:
-        return "file"
+    """`default` for a replica or another way to the same database, `keep` for one that is nowhere but in memory."""
     mirrored = (database.get("TEST") or {}).get("MIRROR") == "default"
     # A replica has the name of what it follows; two databases on one server differ in theirs.
     if mirrored or (database.get("NAME") and database.get("NAME") == default.get("NAME")):
         return "default"
+    where, more = "on a server that connbench did not start", ""
+    if _is_file(database):
+        if any(mark in str(database.get("NAME")) for mark in IN_MEMORY):
+            return "keep"
+        where, more = "in a file that the app may write to", f", `{alias}: keep` (the file as it is)"
     raise Refused(
-        f"DATABASES has {alias!r} beside 'default', on a server that connbench did not start; say in app.yaml under "
-        f"`databases:` what it is: `{alias}: default` (the same database, as a replica is) or `{alias}: none`"
+        f"DATABASES has {alias!r} beside 'default', {where}; say in app.yaml under `databases:` what it is: "
+        f"`{alias}: default` (the same database, as a replica is){more} or `{alias}: none`"
     )
+
+
+def _is_file(database: Mapping[str, Any]) -> bool:
+    return database.get("ENGINE", "") in SQLITE

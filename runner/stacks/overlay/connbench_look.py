@@ -13,7 +13,8 @@ from typing import Any
 
 from connbench_aliases import under_test
 
-CELL = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+#: Stands for the database that a cell has; its name is nobody else's.
+CELL = {"ENGINE": "django.db.backends.sqlite3", "NAME": "of the cell"}
 #: Told of each database; nothing that is a secret.
 SHOWN = ("ENGINE", "CONN_MAX_AGE", "CONN_HEALTH_CHECKS", "ATOMIC_REQUESTS", "DISABLE_SERVER_SIDE_CURSORS")
 #: How os.environ, django-environ, environs, python-decouple and home-made helpers name what they miss.
@@ -53,8 +54,8 @@ def look(module: str) -> dict[str, Any]:
     try:
         aliases = json.loads(os.environ["CONNBENCH_OVERLAY"])["aliases"]
         used = under_test(getattr(settings, "DATABASES", {}), CELL, aliases)
-        replicas = [alias for alias, one in used.items() if alias != "default" and one["NAME"] == CELL["NAME"]]
-        return {**seen, "replicas": replicas, **_set_up()}
+        replicas = [alias for alias, one in used.items() if alias != "default" and one.get("NAME") == CELL["NAME"]]
+        return {**seen, "replicas": replicas, **_set_up(), "plain_static": _is_uncollected(settings)}
     except Exception as error:  # noqa: BLE001
         return {**seen, **told(error)}
 
@@ -91,17 +92,28 @@ def _shown(database: dict[str, Any]) -> dict[str, Any]:
 
 def _more_setup(settings: Any) -> list[list[str]]:
     """Management commands beside `migrate` without which pages fail: what settings ask for and nobody has made."""
-    commands = []
     caches = getattr(settings, "CACHES", {}).values()
-    if any("DatabaseCache" in cache.get("BACKEND", "") for cache in caches):
-        commands.append(["createcachetable"])
+    return [["createcachetable"]] if any("DatabaseCache" in cache.get("BACKEND", "") for cache in caches) else []
+
+
+def _is_uncollected(settings: Any) -> bool:
+    """Whether static files are looked up in a list of collectstatic's that this machine does not have.
+
+    To make it would be to write into the project, or into a bucket that is in use.
+    """
+    from django.contrib.staticfiles.storage import ManifestFilesMixin, StaticFilesStorage  # noqa: PLC0415
+    from django.utils.module_loading import import_string  # noqa: PLC0415
+
     storage = getattr(settings, "STORAGES", {}).get("staticfiles", {}).get("BACKEND", "")
-    storage = storage or getattr(settings, "STATICFILES_STORAGE", "")
+    try:
+        kind = import_string(storage or getattr(settings, "STATICFILES_STORAGE", ""))
+    except ImportError:
+        # Without one, or with one that is not there: its pages say so.
+        return False
     root = str(getattr(settings, "STATIC_ROOT", None) or "")
-    made = os.path.exists(os.path.join(root, "staticfiles.json"))  # noqa: PTH110, PTH118  settings have either
-    if "Manifest" in storage and root and not made and not getattr(settings, "DEBUG", False):
-        commands.append(["collectstatic", "--no-input"])
-    return commands
+    if not issubclass(kind, ManifestFilesMixin):
+        return False
+    return not issubclass(kind, StaticFilesStorage) or not os.path.exists(os.path.join(root, kind.manifest_name))  # noqa: PTH110, PTH118
 
 
 def _set_up() -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""The settings module of a Django process under test: the app's own settings, and three things on top.
+"""The settings module of a Django process under test: the app's own settings, and a few things on top.
 
 Runs inside the app's environment, where nothing of the runner can be imported. Everything comes from one
 environment variable, CONNBENCH_OVERLAY: a JSON object with `settings` (the app's own module), `databases`, `aliases`
 (what becomes of the app's other databases), `allowed_hosts` (put behind the app's own), `middleware` (put before the
-app's own), `apps` (put behind them) and `process` (what driver and pool need); `token`, `probe` and `timing` are for
-the timing middleware. `runserver` has no option for its log: CONNBENCH_RUNSERVER_LOG names the file.
+app's own), `apps` (put behind them), `plain_static` (whether static files go without hashes in their names) and
+`process` (what driver and pool need); `token`, `probe` and `timing` are for the timing middleware. `runserver` has no
+option for its log: CONNBENCH_RUNSERVER_LOG names the file.
 """
 
 import importlib
@@ -27,6 +28,14 @@ ALLOWED_HOSTS = [*getattr(_app, "ALLOWED_HOSTS", []), *_overlay["allowed_hosts"]
 MIDDLEWARE = [*_overlay["middleware"], *getattr(_app, "MIDDLEWARE", [])]
 if _overlay["apps"]:
     INSTALLED_APPS = [*getattr(_app, "INSTALLED_APPS", []), *_overlay["apps"]]
+
+if _overlay["plain_static"]:
+    _plain = "django.contrib.staticfiles.storage.StaticFilesStorage"
+    # Django refuses the old setting beside the new one, and from 5.1 on knows the new one alone.
+    if hasattr(_app, "STATICFILES_STORAGE") and "staticfiles" not in getattr(_app, "STORAGES", {}):
+        STATICFILES_STORAGE = _plain
+    else:
+        STORAGES = {**getattr(_app, "STORAGES", {}), "staticfiles": {"BACKEND": _plain}}
 
 if "CONNBENCH_RUNSERVER_LOG" in os.environ:
     _logging: dict[str, Any] = {"version": 1, "disable_existing_loggers": False, **getattr(_app, "LOGGING", {})}
