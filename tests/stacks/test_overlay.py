@@ -122,9 +122,10 @@ from django.http import HttpResponse
 from django.test import AsyncClient
 from django.urls import path
 
-own = ["connbench_timing.timing_middleware", "django.middleware.common.CommonMiddleware"]
-settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], MIDDLEWARE=own)
 django.setup()
+settings.ROOT_URLCONF = __name__
+settings.MIDDLEWARE = ["connbench_timing.timing_middleware", "django.middleware.common.CommonMiddleware"]
+settings.ALLOWED_HOSTS = ["*"]
 
 
 async def view(request):
