@@ -6,6 +6,7 @@ that was broken off goes on from them.
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from packaging.version import Version
 from rich.console import Console
 
 from runner.analysis.bisection import Bisection, Passed, Step, conclude, next_version, outcome_of
+from runner.apps import find_app, take_app, with_app
 from runner.bench import Options
 from runner.errors import EnvironmentUnfit, UsageError
 from runner.gate import GateOptions, measure_gate
@@ -25,11 +27,13 @@ from runner.matrix.spec import MatrixFile
 from runner.matrix.variants import cell_of, parse_variant
 from runner.report.bisect import print_bisection, step_line
 from runner.results.store import read_json, write_json
+from runner.stacks.app import App
 from runner.stacks.environment import build_environment, python_version
 from runner.stacks.releases import Release, newest_like, releases
 from runner.stacks.versions import PYTHON, exactly, parse_source
 
 Say = Callable[[str], object]
+OTHER_PYTHON = "; `--both python=3.12` or such asks for another Python"
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,25 @@ def bisect(options: BisectOptions, results: Console, messages: Console) -> int:
 
     Returns 0 with an answer, 1 where it could not be told whether the bad version is slower, 130 for an interrupt.
     """
-    say: Say = partial(messages.print, highlight=False, markup=False, soft_wrap=True)
     matrix = read_matrix(options.run.matrix)
     package = _package(options)
-    bisection = _plan(options, matrix, package)
+    with tempfile.TemporaryDirectory(prefix="connbench-bisect-") as folder:
+        app = _app(options, matrix, Path(folder))
+        return _walk(options, matrix, package, app, results, messages)
+
+
+def _app(options: BisectOptions, matrix: MatrixFile, into: Path) -> App:
+    """What all versions are tried with; one at a revision is a copy in `into`."""
+    both = parse_variant(options.both, "--both")
+    source = find_app(both.app or matrix.app, both.revision, "--both")
+    return take_app(source, into / source.folder.name)
+
+
+def _walk(
+    options: BisectOptions, matrix: MatrixFile, package: str, app: App, results: Console, messages: Console
+) -> int:
+    say: Say = partial(messages.print, highlight=False, markup=False, soft_wrap=True)
+    bisection = _plan(options, matrix, package, app)
     notes = _notes(options, matrix, bisection)
     if notes.exists():
         before = read_json(notes, Bisection)
@@ -62,7 +81,7 @@ def bisect(options: BisectOptions, results: Console, messages: Console) -> int:
     interrupted = False
     while not interrupted and (version := next_version(bisection.versions, bisection.outcomes)) is not None:
         say(f"{package} {version} against {bisection.versions[0]}")
-        step = _judged(options, matrix, package, bisection.versions[0], version, messages)
+        step = _judged(options, matrix, package, app, bisection.versions[0], version, messages)
         interrupted = step is None
         if step is not None:
             say(step_line(package, step))
@@ -88,10 +107,10 @@ def _package(options: BisectOptions) -> str:
     return names[0]
 
 
-def _plan(options: BisectOptions, matrix: MatrixFile, package: str) -> Bisection:
+def _plan(options: BisectOptions, matrix: MatrixFile, package: str, app: App) -> Bisection:
     """The versions from good to bad; UsageError where one is not there, or they stand the wrong way about."""
     variant = parse_variant(f"{package}={options.good}", "PACKAGE").over(parse_variant(options.both, "--both"))
-    cell = cell_of(matrix, variant, "good", "PACKAGE")
+    cell = with_app(cell_of(matrix, variant, "good", "PACKAGE"), app)
     found = releases(package, python_version(cell.environment))
     good = _end(found, package, options.good, "--good")
     bad = _end(found, package, options.bad, "--bad")
@@ -110,10 +129,11 @@ def _end(found: list[Release], package: str, asked: str, where: str) -> Release:
     if release is None:
         near = [one.version for one in found if one.version.startswith(asked.partition(".")[0]) and not one.skipped]
         shown = ", ".join(near[-8:]) or "none that begins so"
-        raise UsageError(f"{where} {asked}: {package} has no such release for this Python; the last ones: {shown}")
+        raise UsageError(
+            f"{where} {asked}: {package} has no such release for this Python; the last ones: {shown}{OTHER_PYTHON}"
+        )
     if not release.installable:
-        hint = "; `--both python=3.12` or such asks for another Python"
-        raise UsageError(f"{where} {asked}: {package} {release.version} {release.skipped}{hint}")
+        raise UsageError(f"{where} {asked}: {package} {release.version} {release.skipped}{OTHER_PYTHON}")
     return release
 
 
@@ -132,12 +152,12 @@ def _notes(options: BisectOptions, matrix: MatrixFile, bisection: Bisection) -> 
 
 
 def _judged(
-    options: BisectOptions, matrix: MatrixFile, package: str, good: str, version: str, messages: Console
+    options: BisectOptions, matrix: MatrixFile, package: str, app: App, good: str, version: str, messages: Console
 ) -> Step | None:
     """One gate; None where it was interrupted."""
     base, candidate = (f"{package}={exactly(one)}" for one in (good, version))
     variant = parse_variant(candidate, "--candidate").over(parse_variant(options.both, "--both"))
-    cell = cell_of(matrix, variant, version, "--candidate")
+    cell = with_app(cell_of(matrix, variant, version, "--candidate"), app)
     try:
         build_environment(cell.environment)
     except EnvironmentUnfit as error:

@@ -17,6 +17,7 @@ from runner.gate import GateOptions, Measured
 from runner.results.schema import RunEnd
 from runner.results.store import read_json
 from runner.stacks import environment
+from runner.stacks.versions import Recipe
 from tests.indexes import FakeRelease, serving
 from tests.processes import ROOT
 from tests.synthetic import write_run
@@ -176,6 +177,30 @@ def test_a_version_that_cannot_be_installed_is_no_slow_one(
     assert "from 99.1 on or before; 99.0.0 was not; between them: 99.0.2" in text
     (step,) = (step for step in notes(tmp_path).steps if step.version == "99.0.2")
     assert step == Step(version="99.0.2", outcome="unknown", gate=None, reason="cannot be installed: locking failed:")
+
+
+def test_the_apps_own_packages_and_python_are_tried(
+    tmp_path: Path, shop: Path, gates: Gates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In which versions are looked for, too: another Python has others."""
+    asked: list[Recipe] = []
+    tried: list[Recipe] = []
+
+    def version(recipe: Recipe) -> str:
+        asked.append(recipe)
+        return "3.11.7"
+
+    monkeypatch.setattr("runner.bisect.python_version", version)
+    monkeypatch.setattr("runner.bisect.build_environment", tried.append)
+    (shop / "requirements.txt").write_text("whitenoise==6.9.0\n")
+    description = (shop / "app.yaml").read_text()
+    (shop / "app.yaml").write_text(f'{description}\npython: "3.11"\ndependencies: [requirements.txt]\n')
+    assert bisect(options(tmp_path, both=f"app={shop}"), quiet(), quiet()) == 0
+    assert len(tried) == 2
+    for recipe in (*asked, *tried):
+        assert recipe.app is not None
+        assert recipe.app.requirements == ("whitenoise==6.9.0",)
+        assert ("python", "3.11") in recipe.versions
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import waiting
+from runner.adopt.present import own_connection
 from runner.adopt.variables import Variable, value_of
 from runner.errors import StackError, UsageError
 from runner.provision.commands import run_command
@@ -17,7 +18,7 @@ from runner.stacks.environment import AppEnvironment
 #: Of variables that are missing: more than that and the settings are not this project's own.
 MOST_VARIABLES = 60
 #: The engines of Django's own backends, as a matrix names them.
-FAMILIES = {"postgresql": "postgres", "postgis": "postgres", "mysql": "mysql"}
+FAMILIES = {"postgres": "postgres", "postgis": "postgres", "mysql": "mysql"}
 DATABASE_URL = "DATABASE_URL"
 IN_MEMORY = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 
@@ -31,6 +32,10 @@ class Answer:
     apps: Sequence[str] = ()
     https: bool = False
     user_model: str = "auth.User"
+    #: Settings beside DATABASES that have POOL in their names.
+    pool_settings: Mapping[str, Any] = field(default_factory=dict)
+    #: What the app itself has put in MySQLdb's place: `pymysql`, or empty.
+    mysql_driver: str = ""
     #: Of static and media files.
     prefixes: Sequence[str] = ()
     django: str = ""
@@ -77,10 +82,10 @@ class Answer:
             )
         if self.https:
             notes.append("SECURE_SSL_REDIRECT is on: every answer is a redirect to https; turn it off under env:")
-        if self.default.get("OPTIONS"):
+        if left := own_connection(self.default, self.pool_settings).left:
             notes.append(
-                f"DATABASES has OPTIONS ({', '.join(self.default['OPTIONS'])}), which are not taken over: "
-                "write those that matter under `options:` of the matrix's connections"
+                f"of DATABASES['default'] this is not taken over: {', '.join(left)}; "
+                "write OPTIONS that matter under `options:` of the matrix's connections"
             )
         return notes
 

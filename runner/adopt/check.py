@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner import doctor, probe
+from runner import probe
 from runner.adopt.ask import ask
-from runner.adopt.trial import PLAIN, Standing, plain_server, standing
+from runner.adopt.trial import PLAIN, Standing, plain_server, require_servers, standing
 from runner.apps import with_app
 from runner.errors import ConnbenchError, StackError, UsageError
 from runner.figures import error_kinds
@@ -40,7 +40,7 @@ def check(matrix_file: Path, say: Say, tell: Say) -> int:
         raise UsageError(f"{matrix_file} has no cell that can exist: `connbench plan` says why")
     app = load_app(matrix.app)
     plainest = {cell.database_name: _plain(cell, app) for cell in reversed(cells)}
-    doctor.require_programs(own_engines(plainest.values()), set(), set())
+    require_servers(own_engines(plainest.values()))
     wrong = 0
     for name, cell in sorted(plainest.items(), key=lambda item: matrix_order(item[0], cells)):
         tell(f"{app.name} on {name}: one worker of {cell.server.title}, a connection for each request")

@@ -6,15 +6,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from runner import doctor
 from runner.adopt.access_log import Traffic, WeightedRequest, collapsed, read_access_log
 from runner.adopt.ask import Answer, ask
 from runner.adopt.crawl import crawl
 from runner.adopt.look import Found, look_at
+from runner.adopt.present import own_drivers
 from runner.adopt.traffic import as_locust_file
-from runner.adopt.trial import Page, Standing, standing
+from runner.adopt.trial import Page, Standing, plain_server, require_servers, standing
 from runner.adopt.variables import Variable
 from runner.adopt.writing import APP, FILES, MATRIX, TRAFFIC, Adopted, app_yaml, matrix_yaml
 from runner.errors import StackError, UsageError
@@ -22,10 +23,10 @@ from runner.stacks.app import App, AppDescription, Engine, slug
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.databases.mysql import MySQLSpec
 from runner.stacks.databases.postgres import PostgresSpec
-from runner.stacks.dependencies import read_packages
-from runner.stacks.environment import AppEnvironment, build_environment
+from runner.stacks.dependencies import AppPackages
+from runner.stacks.environment import AppEnvironment, BothDrivers, build_environment
 from runner.stacks.interpreters import under_fitting_python
-from runner.stacks.packages import ENVIRONMENTS
+from runner.stacks.packages import ENVIRONMENTS, environment_with
 from runner.stacks.versions import PYTHON, recipe
 
 #: As Django's system check says it of a field that PostgreSQL alone has.
@@ -58,6 +59,8 @@ def initialise(options: InitOptions, say: Say) -> int:
     found = look_at(options.path, options.settings, options.dependencies)
     out = options.out or found.folder / "connbench"
     _refuse_to_overwrite(out, force=options.force)
+    # Tried in any case: who lacks it is told before the packages are built.
+    require_servers(["postgres"])
     traffic = read_access_log(options.access_log, options.methods) if options.access_log else None
     say(f"{found.project}: settings {found.settings}, serves {found.wsgi or found.asgi}")
     say(f"packages from {_named(found)}; building their environment")
@@ -70,8 +73,9 @@ def initialise(options: InitOptions, say: Say) -> int:
     setup = [["migrate", "--no-input"], *answer.more_setup]
     found_out = {"env": env, "databases": aliases, "setup": setup, "plain_static": answer.plain_static}
     app = replace(app, description=app.description.model_copy(update=found_out))
-    tried = try_out(app, environment, answer, traffic, say)
-    adopted = _adopted(found, answer, variables, app, tried)
+    drivers = drivers_of(app, answer)
+    tried = try_out(app, drivers, answer, traffic, say)
+    adopted = _adopted(found, answer, variables, app, drivers, tried)
     _write(adopted, out, traffic, options.access_log)
     say(f"wrote {', '.join(str(out / name) for name in FILES)}")
     return _conclude(adopted, out, say)
@@ -102,18 +106,41 @@ def _provisional(found: Found, options: InitOptions, out: Path) -> App:
 
 def fitting(app: App, say: Say) -> tuple[App, AppEnvironment]:
     """The app's environment under the Python that it asks for; else the runner's own, or the next that will do."""
-    packages = read_packages(app.name, [Path(path) for path in app.description.dependencies])
-
-    def build(python: str) -> AppEnvironment:
-        versions = {PYTHON: python} if python else {}
-        return build_environment(recipe(ENVIRONMENTS[0], versions, app=packages if packages.requirements else None))
-
     if app.description.python:
-        return app, build(app.description.python)
-    python, environment = under_fitting_python(build)
+        return app, _build(app, ENVIRONMENTS[0], app.description.python)
+    python, environment = under_fitting_python(partial(_build, app, ENVIRONMENTS[0]))
     if python:
         say(f"its packages need another Python than the runner's: {python}")
     return replace(app, description=app.description.model_copy(update={"python": python})), environment
+
+
+def _build(app: App, base: str, python: str) -> AppEnvironment:
+    versions = {PYTHON: python} if python else {}
+    return build_environment(recipe(base, versions, app=app.packages))
+
+
+def drivers_of(app: App, answer: Answer) -> dict[Engine, str]:
+    """The project's own, by the database; without those of which nothing says it."""
+    packages = app.packages or AppPackages(app.name, ())
+    drivers = own_drivers(answer.default, answer.pool_settings, answer.mysql_driver, packages)
+    if drivers.get("postgres") == "psycopg2":
+        try:
+            _environment_for(app, _spec("postgres", drivers))
+        except BothDrivers:
+            # One of its packages brings psycopg 3 along, which Django takes then, in production as here.
+            drivers["postgres"] = "psycopg"
+    return drivers
+
+
+def _spec(engine: Engine, drivers: Mapping[Engine, str]) -> DatabaseSpec:
+    return SPECS[engine].model_copy(update={"driver": drivers[engine]} if engine in drivers else {})
+
+
+def _environment_for(app: App, spec: DatabaseSpec) -> AppEnvironment:
+    """What has the driver and the server that the app is tried with."""
+    base = environment_with(spec.packages | plain_server(app.description).packages)
+    assert base is not None, "each driver has a locked set"
+    return _build(app, base, app.description.python)
 
 
 @dataclass(frozen=True)
@@ -125,22 +152,22 @@ class TriedOut:
     apps: Mapping[Engine, Sequence[str]]
 
 
-def try_out(app: App, environment: AppEnvironment, answer: Answer, traffic: Traffic | None, say: Say) -> TriedOut:
+def try_out(app: App, drivers: Mapping[Engine, str], answer: Answer, traffic: Traffic | None, say: Say) -> TriedOut:
     """Starts the app on each database that it may run on."""
-    left_out: dict[str, str] = {}
+    left_out = {"mysql": answer.postgres_alone} if answer.postgres_alone else {}
     apps: dict[Engine, Sequence[str]] = {}
     pages: Sequence[Page] | None = None
-    engines = sorted(SPECS, key=lambda engine: engine != (answer.family or "postgres"))
-    doctor.require_programs(set(engines), set(), set())
+    engines = [engine for engine in SPECS if engine not in left_out]
+    engines.sort(key=lambda engine: engine != (answer.family or "postgres"))
+    require_servers(engines)
     wanted = [request.path for request in traffic.requests] if traffic else answer.paths
     with tempfile.TemporaryDirectory(prefix="connbench-init-") as folder:
         for engine in engines:
-            if engine != "postgres" and answer.postgres_alone:
-                left_out[engine] = answer.postgres_alone
-                continue
             say(f"trying it on {engine}: {' '.join(app.description.setup[0])}, one worker, every page that is found")
+            spec = _spec(engine, drivers)
+            environment = _environment_for(app, spec)
             try:
-                with _up(app, SPECS[engine], environment, Path(folder)) as stands:
+                with _up(app, spec, environment, Path(folder)) as stands:
                     if needed := stands.app.description.apps.get(engine):
                         apps[engine] = needed
                     if pages is None:
@@ -172,6 +199,7 @@ def _adopted(
     answer: Answer,
     variables: Sequence[Variable],
     app: App,
+    drivers: Mapping[Engine, str],
     tried: TriedOut,
 ) -> Adopted:
     up = [engine for engine in SPECS if engine not in tried.left_out]
@@ -188,6 +216,7 @@ def _adopted(
         # Where it came up on none, what is wrong is the app's own, as a rule.
         databases=sorted(up or SPECS, key=lambda engine: engine != first),
         left_out=tried.left_out,
+        drivers=drivers,
     )
 
 
@@ -207,7 +236,7 @@ def _write(adopted: Adopted, out: Path, traffic: Traffic | None, log: Path | Non
 
 
 def _conclude(adopted: Adopted, out: Path, say: Say) -> int:
-    for note in adopted.answer.notes:
+    for note in adopted.notes:
         say(f"note: {note}")
     for variable in adopted.variables:
         if not variable.origin:

@@ -1,16 +1,16 @@
 """An app started once under the plainest stack there is: one worker, a connection for each request, no load."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
-from runner import probe
+from runner import doctor, probe
 from runner.asking import asking
-from runner.errors import PortLost
+from runner.errors import EnvironmentUnfit, PortLost
 from runner.load.recorder import server_timing
 from runner.preparation import make_template
 from runner.provision.native import NativeProvider
@@ -26,6 +26,17 @@ from runner.stacks.servers.uvicorn import UvicornSpec
 
 PLAIN = ConnectionSpec()
 PORT_TRIES = 3
+
+
+def require_servers(engines: Iterable[str]) -> None:
+    """EnvironmentUnfit, with the way out, where a database server is missing that the app is to be tried on."""
+    try:
+        doctor.require_programs(engines)
+    except EnvironmentUnfit as error:
+        raise EnvironmentUnfit(
+            f"{error}\n`init` and `check` try an app on this machine itself, also where a run takes containers: "
+            f"`{doctor.SET_UP}` installs the servers"
+        ) from error
 
 
 def plain_server(description: AppDescription) -> ServerSpec:

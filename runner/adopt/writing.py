@@ -10,6 +10,7 @@ from typing import Any
 from runner.adopt.ask import Answer
 from runner.adopt.crawl import title
 from runner.adopt.look import Found
+from runner.adopt.present import own_connection
 from runner.adopt.trial import Page
 from runner.adopt.variables import Variable
 from runner.stacks.app import Engine, slug
@@ -18,8 +19,9 @@ APP, MATRIX, TRAFFIC = "app.yaml", "matrix.yaml", "traffic.py"
 FILES = (APP, MATRIX, TRAFFIC)
 KEPT_AGE = 60
 USERS = 8
-#: As a matrix writes the engines.
-DATABASES = {"postgres": "pg: {engine: postgres}", "mysql": "my: {engine: mysql}"}
+HOW_CODE_WORKS = ("autocommit", "disable_server_side_cursors")
+#: As a matrix names the databases.
+DATABASES: Mapping[Engine, str] = {"postgres": "pg", "mysql": "my"}
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,21 @@ class Adopted:
     pages: Sequence[Page]
     databases: Sequence[Engine]
     left_out: Mapping[str, str]
+    #: By the database: the project's own, where something says which it is.
+    drivers: Mapping[Engine, str]
 
     @property
     def name(self) -> str:
         return slug(self.found.project.name)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader of the figures should know."""
+        family = self.answer.family
+        if not family or family in self.drivers:
+            return self.answer.notes
+        unknown = f"none of its packages is a driver for {family}: the matrix has connbench's own choice (`driver:`)"
+        return [*self.answer.notes, unknown]
 
     @property
     def ready(self) -> str:
@@ -59,7 +72,7 @@ class Adopted:
 
 def app_yaml(adopted: Adopted, out: Path) -> str:
     """The description, with where each thing was found; paths are relative to `out`."""
-    found, answer = adopted.found, adopted.answer
+    found = adopted.found
     beside = "Beside the settings"
     lines = [
         f"# {adopted.name}, as `connbench init` found it. Change whatever is wrong; docs/your-app.md has every field.",
@@ -77,11 +90,7 @@ def app_yaml(adopted: Adopted, out: Path) -> str:
         *_variables(adopted.variables),
         *_aliases(adopted.aliases),
         *_apps(adopted.apps),
-        *(
-            ["# Nothing has collected them under names with a hash.", "plain_static: true"]
-            if answer.plain_static
-            else []
-        ),
+        *_plain_static(adopted),
         "",
         "# Arguments of manage.py, run once and in this order into a fresh database. Load your data here too:",
         "#   - [loaddata, fixture.json]",
@@ -97,8 +106,8 @@ def app_yaml(adopted: Adopted, out: Path) -> str:
         "# What a matrix is driven with unless it says otherwise.",
         f"traffic: ./{TRAFFIC}",
     ]
-    if answer.notes:
-        lines += ["", *(f"# Note: {note}." for note in answer.notes)]
+    if adopted.notes:
+        lines += ["", *(f"# Note: {note}." for note in adopted.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -112,7 +121,7 @@ def matrix_yaml(adopted: Adopted) -> str:
         more = "sync: {kind: gunicorn, worker_class: sync, workers: 4}"
         servers.append(more if adopted.found.wsgi else "single: {kind: uvicorn, workers: 1}")
     connections = _connections(adopted.answer)
-    databases = [DATABASES[engine] for engine in adopted.databases]
+    databases = [_database(engine, adopted.drivers.get(engine)) for engine in adopted.databases]
     lines = [
         f"# A beginning for {adopted.name}: more servers, settings and poolers are in matrices/all.yaml.",
         f"name: {adopted.name}",
@@ -182,6 +191,12 @@ def _apps(apps: Mapping[Engine, Sequence[str]]) -> list[str]:
     return ["# Django's system check asks for these, on that database alone.", "apps:", *rows] if rows else []
 
 
+def _plain_static(adopted: Adopted) -> list[str]:
+    if not adopted.answer.plain_static:
+        return []
+    return ["# Nothing has collected them under names with a hash.", "plain_static: true"]
+
+
 def _checks(pages: Sequence[Page]) -> list[str]:
     if not pages:
         return ["checks: []"]
@@ -196,19 +211,21 @@ def _checks(pages: Sequence[Page]) -> list[str]:
     return lines
 
 
+def _database(engine: Engine, driver: str | None) -> str:
+    own = f", driver: {driver}}}  # as the project has it" if driver else "}"
+    return f"{DATABASES[engine]}: {{engine: {engine}{own}"
+
+
 def _connections(answer: Answer) -> list[str]:
     """The project's own settings first: they are what the others are compared with."""
-    default = answer.default
-    age = default.get("CONN_MAX_AGE", 0)
-    present: dict[str, Any] = {"conn_max_age": age}
-    if default.get("CONN_HEALTH_CHECKS"):
-        present["conn_health_checks"] = True
-    if default.get("POOL"):
-        present = {"pool": {"kind": "native"}}
-    kept: dict[str, Any] = {"conn_max_age": KEPT_AGE, "conn_health_checks": True}
-    other = {"conn_max_age": 0} if age != 0 or default.get("POOL") else kept
-    name = "persistent" if other["conn_max_age"] else "per-request"
-    return [f"present: {_mapping(present)}  # as the settings have it", f"{name}: {_mapping(other)}"]
+    own = own_connection(answer.default, answer.pool_settings)
+    but_for = f", but for {', '.join(own.left)}" if own.left else ""
+    holds = "pool" in own.connection or own.connection["conn_max_age"] != 0
+    other = {"conn_max_age": 0} if holds else {"conn_max_age": KEPT_AGE, "conn_health_checks": True}
+    # How the app's code works stays as it is: what is compared is how connections are held.
+    other |= {name: own.connection[name] for name in HOW_CODE_WORKS if name in own.connection}
+    name = "per-request" if holds else "persistent"
+    return [f"present: {_mapping(own.connection)}  # as the settings have it{but_for}", f"{name}: {_mapping(other)}"]
 
 
 def _relative(path: Path, out: Path) -> str:

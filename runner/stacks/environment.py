@@ -47,6 +47,10 @@ _PYTHON_ASKED = (
 _PINNED = re.compile(r"^([a-z0-9-]+)(?:\[[^]]*\])?==([^ ;\\]+)", re.MULTILINE)
 
 
+class BothDrivers(EnvironmentUnfit):
+    """The app's packages bring psycopg 3 along, beside which psycopg2 cannot be measured."""
+
+
 @dataclass(frozen=True)
 class AppEnvironment:
     recipe: Recipe
@@ -198,7 +202,7 @@ def _refuse_both_drivers(recipe: Recipe, lock: str) -> None:
     given = dict(_PINNED.findall((ROOT / "requirements" / f"app-{recipe.base}.txt").read_text()))
     if "psycopg" in names and "psycopg" not in given and "psycopg2-binary" in given:
         assert recipe.app is not None, "nothing else brings packages"
-        raise EnvironmentUnfit(
+        raise BothDrivers(
             f"{recipe.app.name} depends on psycopg 3, which Django takes wherever it is installed: "
             "driver psycopg2 cannot be measured with it"
         )

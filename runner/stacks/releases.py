@@ -3,7 +3,6 @@
 https://packaging.python.org/en/latest/specifications/simple-repository-api/
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -13,13 +12,11 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
-from pypi_simple import PYPI_SIMPLE_ENDPOINT, DistributionPackage, NoSuchProjectError, PyPISimple
+from pypi_simple import DistributionPackage, NoSuchProjectError, PyPISimple
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, UsageError
-from runner.provision.commands import run_command
-from runner.provision.service import Command
-from runner.stacks.app import ROOT
+from runner.stacks.origins import package_indexes
 from runner.stacks.versions import is_series
 
 
@@ -63,9 +60,7 @@ def newest_like(found: Sequence[Release], asked: str) -> Release | None:
 
 
 def _in_indexes(package: str) -> Iterable[DistributionPackage]:
-    command = Command([str(ROOT / "scripts" / "package-index")], dict(os.environ), ROOT)
-    urls = run_command(command, limit=waiting.VERSION_COMMAND, what="scripts/package-index").split()
-    pages = [_page(url, package) for url in urls or [PYPI_SIMPLE_ENDPOINT]]
+    pages = [_page(url, package) for url in package_indexes()]
     return chain.from_iterable(pages)
 
 

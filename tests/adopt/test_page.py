@@ -14,7 +14,7 @@ from tests.processes import ROOT
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "your-app.md"
 MOST_COMMANDS = 5
 #: Before anything else, and done wherever this test runs.
-SETUP = "make setup"
+SETUP = "make setup PROVIDER=native"
 
 
 def commands(text: str) -> list[str]:

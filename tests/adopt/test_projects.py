@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.adopt.ask import Answer, ask
+from runner.adopt.ask import IN_MEMORY, Answer, ask
 from runner.adopt.initialise import fitting
 from runner.adopt.look import look_at
-from runner.stacks.app import App, AppDescription, load_app
+from runner.adopt.present import own_connection
+from runner.provision.commands import run_command
+from runner.provision.service import Command
+from runner.stacks.app import App, AppDescription, Process, load_app, make_overlay
+from runner.stacks.environment import AppEnvironment
 from tests.adopt.commands import call
 from tests.adopt.projects import make_awkward_project, make_project
 
@@ -97,7 +101,11 @@ def test_a_grown_up_project_needs_nothing_said_either(tmp_path: Path) -> None:
 
 def asked(tmp_path: Path, more: str, databases: dict[str, str] | None = None) -> Answer:
     """What a project says whose settings end so; nothing is started but its interpreter."""
-    project = make_project(tmp_path / "mine", more)
+    app, environment = taken_up(make_project(tmp_path / "mine", more), databases)
+    return ask(app, environment)[0]
+
+
+def taken_up(project: Path, databases: dict[str, str] | None = None) -> tuple[App, AppEnvironment]:
     found = look_at(project)
     description = AppDescription.model_validate(
         {
@@ -110,8 +118,7 @@ def asked(tmp_path: Path, more: str, databases: dict[str, str] | None = None) ->
             "checks": [],
         }
     )
-    app, environment = fitting(App("mine", project, description, project / "app.yaml"), lambda _: None)
-    return ask(app, environment)[0]
+    return fitting(App("mine", project, description, project / "app.yaml"), lambda _: None)
 
 
 def test_a_plain_projects_answer(tmp_path: Path) -> None:
@@ -151,6 +158,64 @@ def test_a_package_that_the_file_does_not_name_is_told_with_the_way_out(tmp_path
 def test_a_database_that_somebody_has_decided_about(tmp_path: Path) -> None:
     more = 'DATABASES["stock"] = {"ENGINE": "django.db.backends.mysql", "NAME": "stock"}'
     assert asked(tmp_path, more, {"stock": "none"}).problem == ""
+
+
+def test_what_holds_its_connections_is_asked_in_its_own_process(tmp_path: Path) -> None:
+    """A pool's own values, whatever they are made of, and what its code puts in MySQLdb's place; no secret."""
+    more = """
+import pymysql
+
+pymysql.install_as_MySQLdb()
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "live",
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "pool": {"min_size": len("ab"), "max_size": 20, "timeout": 5, "reset": print},
+            "sslpassword": "very secret",
+        },
+    }
+}
+DATABASE_POOL_ARGS = {"pool_size": 7}
+"""
+    answer = asked(tmp_path, more)
+    assert (answer.problem, answer.mysql_driver) == ("", "pymysql")
+    assert answer.pool_settings == {"DATABASE_POOL_ARGS": {"pool_size": 7}}
+    assert "very secret" not in str(answer)
+    found = own_connection(answer.default, answer.pool_settings)
+    assert found.connection == {
+        "pool": {"kind": "native", "min_size": 2, "max_size": 20, "timeout": "5s"},
+        "conn_health_checks": True,
+    }
+    assert found.left == ("the pool's reset", "OPTIONS[sslpassword]")
+
+
+def test_a_project_with_psycopg2_alone_is_tried_with_it(tmp_path: Path) -> None:
+    """A page of its own says which driver it has."""
+    project = make_project(tmp_path / "mine", 'INSTALLED_APPS += ["django.contrib.postgres"]')
+    with (project / "site_of_mine" / "urls.py").open("a") as urls:
+        urls.write(
+            "\n\ndef driver(request):\n    return HttpResponse(f'<title>{connection.Database.__name__}</title>')\n"
+        )
+        urls.write("\n\nurlpatterns.append(path('driver/', driver))\n")
+    (project / "requirements.txt").write_text("Django>=5.2,<5.3\npsycopg2>=2.9\n")
+    done = call("init", project, folder=tmp_path)
+    assert done.code == 0, done.text
+    matrix = (project / "connbench" / "matrix.yaml").read_text()
+    assert "pg: {engine: postgres, driver: psycopg2}  # as the project has it" in matrix
+    assert 'path: "/driver/", status: 200, contains: "psycopg2"' in (project / "connbench" / "app.yaml").read_text()
+
+
+@pytest.mark.parametrize(("driver", "module"), [("mysqlclient", "MySQLdb"), ("pymysql", "pymysql")])
+def test_the_cells_driver_is_the_last_word(tmp_path: Path, driver: str, module: str) -> None:
+    """Also where the project's own code puts PyMySQL in MySQLdb's place."""
+    project = make_project(tmp_path / "mine", "import pymysql\n\npymysql.install_as_MySQLdb()\n")
+    app, environment = taken_up(project)
+    env = make_overlay(app, IN_MEMORY, "127.0.0.1", process=Process(driver)).env
+    code = "from django.conf import settings; settings.DATABASES; import MySQLdb; print(MySQLdb.__name__)"
+    command = Command([str(environment.bin / "python"), "-c", code], env, project)
+    assert run_command(command, limit=120, what="the driver").strip() == module
 
 
 def test_what_it_needs_beside_migrations(tmp_path: Path) -> None:

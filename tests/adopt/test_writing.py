@@ -1,9 +1,11 @@
 """The files that are written: readable by a person, and by the commands that read them."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from runner.errors import UsageError
 from runner.matrix.expansion import expand
 from runner.matrix.reading import read_matrix
 from runner.stacks.app import App, load_app
+from runner.stacks.pools.native import NativePoolSpec
 from tests.processes import ROOT
 
 PAGES = [
@@ -53,6 +56,7 @@ def adopted(tmp_path: Path) -> Adopted:
         pages=PAGES,
         databases=["postgres", "mysql"],
         left_out={},
+        drivers={},
     )
 
 
@@ -111,12 +115,43 @@ def test_an_asgi_project_has_an_asgi_server(tmp_path: Path) -> None:
     assert {cell.server.entry_point for cell in cells} == {"asgi"}
 
 
-def test_a_native_pool_is_kept(tmp_path: Path) -> None:
-    answer = Answer(databases={"default": {"ENGINE": "django.db.backends.postgresql", "POOL": True}})
+def settings(**more: Any) -> Answer:
+    return Answer(databases={"default": {"ENGINE": "django.db.backends.postgresql", **more}})
+
+
+def test_a_native_pool_is_kept_as_it_is(tmp_path: Path) -> None:
+    pool = {"min_size": 2, "max_size": 20, "timeout": 5}
+    answer = settings(OPTIONS={"pool": pool}, CONN_HEALTH_CHECKS=True, DISABLE_SERVER_SIDE_CURSORS=True)
     written(replace(adopted(tmp_path), answer=answer), tmp_path)
-    expansion = expand(read_matrix(tmp_path / "connbench" / "matrix.yaml"))
-    assert expansion.cells[0].connection.pool is not None
+    matrix = tmp_path / "connbench" / "matrix.yaml"
+    assert re.search(r"present: .*  # as the settings have it$", matrix.read_text(), re.MULTILINE)
+    expansion = expand(read_matrix(matrix))
+    present, other = expansion.cells[0].connection, expansion.cells[1].connection
+    assert present.pool == NativePoolSpec(kind="native", min_size=2, max_size=20, timeout="5s")
+    assert present.conn_health_checks
+    assert (other.pool, other.conn_max_age) == (None, 0)
+    assert present.disable_server_side_cursors
+    assert other.disable_server_side_cursors, "how the code works is the same"
     assert [cell.id for cell in expansion.skipped] == ["my-gunicorn-present"]
+
+
+def test_what_the_matrix_cannot_say_is_named_in_both_files(tmp_path: Path) -> None:
+    answer = settings(OPTIONS={"pool": {"max_lifetime": 7200}, "sslmode": "<str>"})
+    written(replace(adopted(tmp_path), answer=answer), tmp_path)
+    named = "the pool's max_lifetime, OPTIONS[sslmode]"
+    assert f"# as the settings have it, but for {named}\n" in (tmp_path / "connbench" / "matrix.yaml").read_text()
+    assert f"this is not taken over: {named};" in (tmp_path / "connbench" / "app.yaml").read_text()
+
+
+def test_the_drivers_are_the_projects_own(tmp_path: Path) -> None:
+    one = adopted(tmp_path)
+    unknown = "none of its packages is a driver for postgres"
+    written(one, tmp_path)
+    assert unknown in (tmp_path / "connbench" / "app.yaml").read_text()
+    written(replace(one, drivers={"postgres": "psycopg2", "mysql": "pymysql"}), tmp_path)
+    assert unknown not in (tmp_path / "connbench" / "app.yaml").read_text()
+    databases = read_matrix(tmp_path / "connbench" / "matrix.yaml").databases
+    assert {name: spec.driver for name, spec in databases.items()} == {"pg": "psycopg2", "my": "pymysql"}
 
 
 def test_nothing_found_is_still_a_valid_description(tmp_path: Path) -> None:

@@ -15,8 +15,14 @@ from connbench_aliases import under_test
 
 #: Stands for the database that a cell has; its name is nobody else's.
 CELL = {"ENGINE": "django.db.backends.sqlite3", "NAME": "of the cell"}
-#: Told of each database; nothing that is a secret.
-SHOWN = ("ENGINE", "CONN_MAX_AGE", "CONN_HEALTH_CHECKS", "ATOMIC_REQUESTS", "DISABLE_SERVER_SIDE_CURSORS")
+#: Told of each database beside its engine; nothing that is a secret.
+SHOWN = (
+    "CONN_MAX_AGE",
+    "CONN_HEALTH_CHECKS",
+    "ATOMIC_REQUESTS",
+    "AUTOCOMMIT",
+    "DISABLE_SERVER_SIDE_CURSORS",
+)
 #: How os.environ, django-environ, environs, python-decouple and home-made helpers name what they miss.
 MISSING = (
     re.compile(r"[Ss]et the ['\"]?([A-Z][A-Z0-9_]+)"),
@@ -44,6 +50,7 @@ def look(module: str) -> dict[str, Any]:
         return {"missing": name}
     seen = {
         "databases": {alias: _shown(one) for alias, one in getattr(settings, "DATABASES", {}).items()},
+        "pool_settings": {name: _plain(getattr(settings, name)) for name in dir(settings) if _of_a_pool(name)},
         "debug": bool(getattr(settings, "DEBUG", False)),
         "apps": [app for app in getattr(settings, "INSTALLED_APPS", []) if isinstance(app, str)],
         "https": bool(getattr(settings, "SECURE_SSL_REDIRECT", False)),
@@ -55,7 +62,8 @@ def look(module: str) -> dict[str, Any]:
         aliases = json.loads(os.environ["CONNBENCH_OVERLAY"])["aliases"]
         used = under_test(getattr(settings, "DATABASES", {}), CELL, aliases)
         replicas = [alias for alias, one in used.items() if alias != "default" and one.get("NAME") == CELL["NAME"]]
-        return {**seen, "replicas": replicas, **_set_up(), "plain_static": _is_uncollected(settings)}
+        more = {"plain_static": _is_uncollected(settings), "mysql_driver": _mysql_driver()}
+        return {**seen, "replicas": replicas, **_set_up(), **more}
     except Exception as error:  # noqa: BLE001
         return {**seen, **told(error)}
 
@@ -85,9 +93,26 @@ def _secret_of(settings: Any) -> str:
 
 
 def _shown(database: dict[str, Any]) -> dict[str, Any]:
-    options = database.get("OPTIONS") or {}
-    shown = {name: database[name] for name in SHOWN if name in database}
-    return {**shown, "POOL": bool(options.get("pool")), "OPTIONS": sorted(map(str, options))}
+    shown = {name: _plain(database[name]) for name in SHOWN if name in database}
+    options = {name: _plain(database.get(name) or {}) for name in ("OPTIONS", "POOL_OPTIONS")}
+    return {"ENGINE": str(database.get("ENGINE", "")), **shown, **options}
+
+
+def _of_a_pool(name: str) -> bool:
+    return name.isupper() and "POOL" in name
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and switches as they are, of everything else its type: it may be a secret, or nothing that JSON has."""
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    return value if value is None or isinstance(value, (int, float)) else f"<{type(value).__name__}>"
+
+
+def _mysql_driver() -> str:
+    """`pymysql` where the app has put it in MySQLdb's place; empty where it has not."""
+    pymysql = sys.modules.get("pymysql")
+    return "pymysql" if pymysql is not None and sys.modules.get("MySQLdb") is pymysql else ""
 
 
 def _more_setup(settings: Any) -> list[list[str]]:

@@ -11,6 +11,7 @@ option for its log: CONNBENCH_RUNSERVER_LOG names the file.
 import importlib
 import json
 import os
+import sys
 from typing import Any
 
 from connbench_aliases import under_test
@@ -20,6 +21,10 @@ if _overlay["process"]["driver"] == "pymysql":
     # Django knows MySQLdb alone. Its backend is loaded after the settings, so that it finds PyMySQL in its place.
     importlib.import_module("pymysql").install_as_MySQLdb()
 _app = importlib.import_module(_overlay["settings"])
+_pymysql = sys.modules.get("pymysql")
+if _overlay["process"]["driver"] == "mysqlclient" and sys.modules.get("MySQLdb", ...) is _pymysql:
+    # The app has put PyMySQL in MySQLdb's place; the cell is measured with what it says.
+    del sys.modules["MySQLdb"]
 globals().update({name: getattr(_app, name) for name in dir(_app) if name.isupper()})
 globals().update(_overlay["process"]["settings"])
 

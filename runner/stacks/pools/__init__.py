@@ -1,12 +1,13 @@
 """The pools inside Django's process that connbench knows: one row a pool."""
 
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from runner.stacks.pools.base import Demand, PoolBounds, PoolSpec
+from runner.stacks.pools.base import Demand, FoundPool, PoolBounds, PoolSpec
 from runner.stacks.pools.geventpool import GeventPoolSpec
 from runner.stacks.pools.native import NativePoolSpec
 from runner.stacks.pools.queue_pool import DjDbConnPoolSpec, PostgresPool2Spec
@@ -19,4 +20,10 @@ else:
     #: What a matrix may say of a pool; its kind decides which of the specs it is.
     AnyPoolSpec = Annotated[reduce(or_, POOLS), Field(discriminator="kind")]
 
-__all__ = ["POOLS", "AnyPoolSpec", "Demand", "PoolBounds", "PoolSpec"]
+
+def found_pool(database: Mapping[str, Any], settings: Mapping[str, Any]) -> FoundPool | None:
+    """The pool that a project's own settings have; None where they have none that is known here."""
+    return next((found for pool in POOLS if (found := pool.found_in(database, settings)) is not None), None)
+
+
+__all__ = ["POOLS", "AnyPoolSpec", "Demand", "FoundPool", "PoolBounds", "PoolSpec", "found_pool"]

@@ -40,6 +40,20 @@ class PoolBounds:
     words: str
 
 
+@dataclass(frozen=True)
+class FoundPool:
+    """A pool that a project's own settings have: `parameters` by the spec's names, with the values that stand there.
+
+    `driver` is the one that its engine is bound to, empty where Django chooses; `options` are the names in `OPTIONS`
+    that are the pool's and not the driver's.
+    """
+
+    kind: str
+    parameters: Mapping[str, Any]
+    driver: str = ""
+    options: frozenset[str] = frozenset()
+
+
 class PoolSpec(Strict):
     """A pool as the matrix names it. Subclasses fix `kind`; their other fields are the pool's own parameters.
 
@@ -60,6 +74,14 @@ class PoolSpec(Strict):
     @abstractmethod
     def database(self, settings: dict[str, Any], driver: str) -> dict[str, Any]:
         """`DATABASES["default"]` with the pool in it."""
+
+    @classmethod
+    @abstractmethod
+    def found_in(cls, database: Mapping[str, Any], settings: Mapping[str, Any]) -> FoundPool | None:
+        """What `database` has made, read back from a project's own `DATABASES["default"]`; None if it is not this pool.
+
+        `settings` are those beside `DATABASES` that have POOL in their names.
+        """
 
     @property
     def django_settings(self) -> Mapping[str, Any]:

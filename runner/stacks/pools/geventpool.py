@@ -1,14 +1,17 @@
 """django-db-geventpool: a pool for greenlets."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from runner.stacks.databases.base import DatabaseSpec
-from runner.stacks.pools.base import Demand, PoolBounds, PoolSpec
+from runner.stacks.pools.base import Demand, FoundPool, PoolBounds, PoolSpec
 from runner.stacks.servers.base import ServerSpec
 
+_BACKENDS = "django_db_geventpool.backends."
 _ENGINES = {"psycopg": "postgresql_psycopg3", "psycopg2": "postgresql_psycopg2"}
+_OPTIONS = frozenset({"MAX_CONNS", "REUSE_CONNS"})
 
 
 class GeventPoolSpec(PoolSpec):
@@ -28,8 +31,17 @@ class GeventPoolSpec(PoolSpec):
     def database(self, settings: dict[str, Any], driver: str) -> dict[str, Any]:
         pool = {"MAX_CONNS": self.max_conns, "REUSE_CONNS": self.reuse_conns or self.max_conns}
         options = {**settings.get("OPTIONS", {}), **pool}
-        engine = f"django_db_geventpool.backends.{_ENGINES.get(driver, driver)}"
+        engine = f"{_BACKENDS}{_ENGINES.get(driver, driver)}"
         return {**settings, "ENGINE": engine, "OPTIONS": options}
+
+    @classmethod
+    def found_in(cls, database: Mapping[str, Any], settings: Mapping[str, Any]) -> FoundPool | None:
+        engine = str(database.get("ENGINE", ""))
+        if not engine.startswith(_BACKENDS):
+            return None
+        given = {name.lower(): value for name, value in database.get("OPTIONS", {}).items() if name in _OPTIONS}
+        driver = next((driver for driver, name in _ENGINES.items() if engine == f"{_BACKENDS}{name}"), "")
+        return FoundPool("geventpool", given, driver, _OPTIONS)
 
     def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
         if database.engine != "postgres":

@@ -1,12 +1,13 @@
 """Django's own pool for PostgreSQL: `OPTIONS["pool"]`, handed to `psycopg_pool.ConnectionPool`."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from runner.durations import Duration
 from runner.stacks.databases.base import DatabaseSpec
-from runner.stacks.pools.base import Demand, PoolBounds, PoolSpec
+from runner.stacks.pools.base import Demand, FoundPool, PoolBounds, PoolSpec
 from runner.stacks.servers.base import ServerSpec
 
 
@@ -50,6 +51,17 @@ class NativePoolSpec(PoolSpec):
         # Not dumped: that would write durations as a matrix file does, and the pool wants seconds.
         pool = {name: value for name, value in self if name != "kind" and value is not None}
         return {**settings, "OPTIONS": {**settings.get("OPTIONS", {}), "pool": pool}}
+
+    @classmethod
+    def found_in(cls, database: Mapping[str, Any], settings: Mapping[str, Any]) -> FoundPool | None:
+        # As Django has it: True is the pool's own defaults, and an empty mapping is no pool.
+        pool = database.get("OPTIONS", {}).get("pool")
+        if not pool:
+            return None
+        given = pool if isinstance(pool, Mapping) else {}
+        # The name is for logs, and None is what it has where it is not given.
+        parameters = {name: value for name, value in given.items() if name != "name" and value is not None}
+        return FoundPool("native", parameters, options=frozenset({"pool"}))
 
     def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
         if database.engine != "postgres":

@@ -1,12 +1,13 @@
 """The pools that are SQLAlchemy's `QueuePool` underneath: django-db-connection-pool and django-postgrespool2."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from runner.durations import Duration
 from runner.stacks.databases.base import DatabaseSpec
-from runner.stacks.pools.base import Demand, PoolBounds, PoolSpec
+from runner.stacks.pools.base import Demand, FoundPool, PoolBounds, PoolSpec
 from runner.stacks.servers.base import ServerSpec
 
 
@@ -62,6 +63,11 @@ class QueuePoolSpec(PoolSpec):
         return PoolBounds(least=1, most=most, kept_least=0 if recycled else 1, kept=kept, opened=opened, words=words)
 
 
+def _as_spec(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """QueuePool's own parameters as a spec has them: what is never too old is -1 there."""
+    return {name: None if (name, value) == ("recycle", -1) else value for name, value in parameters.items()}
+
+
 class DjDbConnPoolSpec(QueuePoolSpec):
     """django-db-connection-pool (`dj_db_conn_pool`), with its own defaults."""
 
@@ -80,6 +86,14 @@ class DjDbConnPoolSpec(QueuePoolSpec):
         engine = settings["ENGINE"].replace("django.db.backends.", "dj_db_conn_pool.backends.")
         options = {name.upper(): value for name, value in self.parameters.items()}
         return {**settings, "ENGINE": engine, "POOL_OPTIONS": options}
+
+    @classmethod
+    def found_in(cls, database: Mapping[str, Any], settings: Mapping[str, Any]) -> FoundPool | None:
+        if not str(database.get("ENGINE", "")).startswith("dj_db_conn_pool."):
+            return None
+        # The package takes names in capitals, and passes over all others.
+        given = {name.lower(): value for name, value in database.get("POOL_OPTIONS", {}).items() if name.isupper()}
+        return FoundPool("dj_db_conn_pool", _as_spec(given))
 
 
 class PostgresPool2Spec(QueuePoolSpec):
@@ -100,6 +114,12 @@ class PostgresPool2Spec(QueuePoolSpec):
     @property
     def django_settings(self) -> dict[str, Any]:
         return {"DATABASE_POOL_ARGS": self.parameters}
+
+    @classmethod
+    def found_in(cls, database: Mapping[str, Any], settings: Mapping[str, Any]) -> FoundPool | None:
+        if database.get("ENGINE") != "django_postgrespool2":
+            return None
+        return FoundPool("postgrespool2", _as_spec(settings.get("DATABASE_POOL_ARGS", {})), "psycopg2")
 
     def why_impossible(self, database: DatabaseSpec, server: ServerSpec, conn_max_age: int | None) -> str | None:
         if database.driver != "psycopg2":

@@ -1,0 +1,140 @@
+"""What a project says that it wants in pyproject.toml (PEP 621 with uv's sources, Poetry) or in a Pipfile."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from runner.stacks.origins import address_of, checked, is_local, refuse_index
+
+#: Pipenv's: `sys_platform = "== 'linux'"`.
+MARKERS = ("python_version", "python_full_version", "sys_platform", "os_name", "platform_system", "platform_machine")
+_NUMBERS = re.compile(r"\d+")
+
+
+def of_pyproject(path: Path) -> Iterator[str]:
+    """Requirements; ValueError where one cannot be read or comes from an index that is not asked here."""
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    tool = content.get("tool", {})
+    yield from _of_project(content.get("project", {}), tool.get("uv", {}))
+    poetry = tool.get("poetry", {})
+    rows = poetry.get("source", [])
+    _refuse_indexes(row for row in rows if row.get("priority") != "explicit")
+    for name, wanted in poetry.get("dependencies", {}).items():
+        if name != "python":
+            yield from _of_table(name, wanted, _by_name(rows))
+
+
+def of_pipfile(path: Path) -> Iterator[str]:
+    """As of a pyproject.toml. The first index is for all packages, another one for those that name it."""
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    rows = content.get("source", [])
+    _refuse_indexes(rows[:1])
+    for name, wanted in content.get("packages", {}).items():
+        yield from _of_table(name, wanted, _by_name(rows))
+
+
+def _of_project(project: Mapping[str, Any], uv: Mapping[str, Any]) -> Iterator[str]:
+    """https://docs.astral.sh/uv/concepts/projects/dependencies/#dependency-sources"""
+    rows = uv.get("index", [])
+    older = [uv[name] for name in ("index-url",) if name in uv] + uv.get("extra-index-url", [])
+    dependencies = [Requirement(checked(text)) for text in project.get("dependencies", [])]
+    if dependencies:
+        _refuse_indexes([*(row for row in rows if not row.get("explicit")), *({"url": url} for url in older)])
+    sources = {canonicalize_name(name): source for name, source in uv.get("sources", {}).items()}
+    for wanted in dependencies:
+        source = _applying(sources.get(canonicalize_name(wanted.name), {}))
+        if is_local(source):
+            continue
+        _refuse_named_index(source.get("index", ""), _by_name(rows))
+        if address := address_of(source):
+            wanted.specifier, wanted.url = SpecifierSet(), address
+        yield str(wanted)
+
+
+def _applying(source: Mapping[str, Any] | list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The one that is meant here: extras and groups are asked for by nobody."""
+    rows = source if isinstance(source, list) else [source]
+    asked = (row for row in rows if "extra" not in row and "group" not in row)
+    return next((row for row in asked if "marker" not in row or Marker(row["marker"]).evaluate()), {})
+
+
+def _of_table(name: str, wanted: Any, indexes: Mapping[str, str]) -> Iterator[str]:
+    """https://python-poetry.org/docs/dependency-specification/, and Pipenv's, which is alike."""
+    if isinstance(wanted, list):
+        for one in wanted:
+            yield from _of_table(name, one, indexes)
+        return
+    if isinstance(wanted, str):
+        wanted = {"version": wanted}
+    # Extras are asked for by nobody here.
+    if wanted.get("optional") or is_local(wanted):
+        return
+    _refuse_named_index(wanted.get("source") or wanted.get("index") or "", indexes)
+    extras = f"[{','.join(wanted['extras'])}]" if wanted.get("extras") else ""
+    address = address_of(wanted)
+    what = f" @ {address}" if address else specifier(wanted.get("version", "*"))
+    marker = _marker(wanted)
+    yield checked(f"{name}{extras}{what}{f' ; {marker}' if marker else ''}")
+
+
+def _marker(wanted: Mapping[str, Any]) -> str:
+    parts = [wanted["markers"]] if wanted.get("markers") else []
+    pythons = [_python(part) for part in re.split(r"\|\|?", wanted.get("python", "*"))]
+    if all(pythons):
+        parts.append(" or ".join(pythons))
+    if wanted.get("platform"):
+        parts.append(f"sys_platform == '{wanted['platform']}'")
+    parts += [f"{name} {wanted[name]}" for name in MARKERS if name in wanted]
+    return " and ".join(f"({part})" for part in parts)
+
+
+def _python(constraint: str) -> str:
+    bounds = sorted(SpecifierSet(specifier(constraint.strip())), key=str)
+    return " and ".join(f"python_full_version {bound.operator} '{bound.version}'" for bound in bounds)
+
+
+def specifier(poetry: str) -> str:
+    """Poetry's version constraint as PEP 440 has it: `^4.2` is `>=4.2,<5`."""
+    parts = [part.strip() for part in poetry.split(",") if part.strip() not in ("", "*")]
+    text = ",".join(_specifier(part) for part in parts)
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier as error:
+        raise ValueError(f"found the version {poetry!r}, allowed: one constraint, or several with commas") from error
+    return text
+
+
+def _specifier(part: str) -> str:
+    if part[0] not in "^~" or part.startswith("~="):
+        return part if part[0] in "<>=!~" else f"=={part}"
+    version = part[1:].strip()
+    numbers = [int(number) for number in _NUMBERS.findall(version.split("-", 1)[0])]
+    # A caret keeps the leftmost number that is not 0, a tilde the second, where there are two.
+    kept = min(1, len(numbers) - 1)
+    if part[0] == "^":
+        kept = next((index for index, number in enumerate(numbers) if number), len(numbers) - 1)
+    ceiling = [*numbers[:kept], numbers[kept] + 1]
+    return f">={version},<{'.'.join(map(str, ceiling))}"
+
+
+def _by_name(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {str(row.get("name", "")): row["url"] for row in rows if "url" in row}
+
+
+def _refuse_indexes(rows: Iterable[Mapping[str, Any]]) -> None:
+    for row in rows:
+        # Poetry's own name for the default one, PyPI, has no address.
+        if "url" in row:
+            refuse_index(row["url"])
+
+
+def _refuse_named_index(name: str, indexes: Mapping[str, str]) -> None:
+    if name in indexes:
+        refuse_index(indexes[name])
