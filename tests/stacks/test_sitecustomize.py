@@ -16,12 +16,11 @@ from runner.stacks.servers.gunicorn import GunicornSpec
 from runner.stacks.servers.uvicorn import UvicornSpec
 from runner.stacks.servers.uwsgi import UwsgiSpec
 from runner.stacks.versions import Recipe
-from tests.adopt.projects import make_project
+from tests.adopt.projects import FORCED, make_project
 from tests.shops import HOST, serving
 
 pytestmark = pytest.mark.server
 
-FORCED = 'import os\n\nos.environ["DJANGO_SETTINGS_MODULE"] = "site_of_mine.settings"\n'
 #: What runs before Django reads its settings; the last as `load_dotenv(override=True)` does it.
 FILES = ("manage.py", *(f"site_of_mine/{name}.py" for name in ("__init__", "wsgi", "asgi", "settings")))
 
@@ -55,7 +54,7 @@ def app(tmp_path: Path) -> App:
     """One that insists on its own settings wherever it can, and reads them before Django's command line does."""
     project = make_project(tmp_path / "mine")
     for name in FILES:
-        (project / name).write_text(FORCED + (project / name).read_text())
+        (project / name).write_text(FORCED.format(settings="site_of_mine.settings") + (project / name).read_text())
     manage = (project / "manage.py").read_text()
     asking = "    from django.conf import settings\n\n    assert not settings.DEBUG\n"
     (project / "manage.py").write_text(manage.replace("    execute_from", f"{asking}    execute_from"))
