@@ -1,6 +1,7 @@
 """Whatever a project does to name its own settings, its processes have the overlay's: its own database stays alone."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,19 +26,6 @@ pytestmark = pytest.mark.server
 FILES = ("manage.py", *(f"site_of_mine/{name}.py" for name in ("__init__", "wsgi", "asgi", "settings")))
 
 
-def an_app(project: Path, *, plain_static: bool = False) -> App:
-    description = AppDescription(
-        settings="site_of_mine.settings",
-        wsgi="site_of_mine.wsgi:application",
-        asgi="site_of_mine.asgi:application",
-        plain_static=plain_static,
-        setup=[],
-        ready="",
-        checks=[],
-    )
-    return App("mine", project, description, project / "app.yaml")
-
-
 def cells_database(folder: Path) -> dict[str, str]:
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "cell.sqlite3")}
 
@@ -58,11 +46,20 @@ def app(tmp_path: Path) -> App:
     manage = (project / "manage.py").read_text()
     asking = "    from django.conf import settings\n\n    assert not settings.DEBUG\n"
     (project / "manage.py").write_text(manage.replace("    execute_from", f"{asking}    execute_from"))
-    return an_app(project)
+    description = AppDescription(
+        settings="site_of_mine.settings",
+        wsgi="site_of_mine.wsgi:application",
+        asgi="site_of_mine.asgi:application",
+        setup=[],
+        ready="",
+        checks=[],
+    )
+    return App("mine", project, description, project / "app.yaml")
 
 
 def tables(path: Path) -> list[str]:
-    return [name for (name,) in sqlite3.connect(path).execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    with closing(sqlite3.connect(path)) as database:
+        return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--settings=site_of_mine.settings"]])
