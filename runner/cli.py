@@ -123,7 +123,7 @@ def init(
     access_log: Annotated[Path | None, typer.Option(metavar="FILE", help="Take the traffic from this log.")] = None,
     methods: Annotated[str, typer.Option(help="Which of the log's requests: GET, POST or both.")] = "GET",
     database: Annotated[
-        list[str] | None, typer.Option(metavar="ALIAS=ROLE", help="What another database is: default or none.")
+        list[str] | None, typer.Option(metavar="ALIAS=ROLE", help="What another database is: default, none or keep.")
     ] = None,
     dependencies: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="What names its packages; found unless told.")

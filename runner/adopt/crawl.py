@@ -3,9 +3,10 @@
 import re
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from typing import Protocol
+from typing import Protocol, Self
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from runner.adopt.access_log import is_file
@@ -84,8 +85,7 @@ def _split(target: str, base: str = "") -> SplitResult:
 
 def links(page: Page) -> list[str]:
     """Paths on the same site, in the page's order."""
-    found = _Links()
-    found.feed(page.text)
+    found = _Links.of(page)
     targets = [*([page.location] if page.location else []), *found.targets]
     paths = []
     for target in targets:
@@ -98,9 +98,7 @@ def links(page: Page) -> list[str]:
 
 def title(page: Page) -> str:
     """The text of its `<title>`, by which a check knows the page again; empty where it has none on one line."""
-    found = _Links()
-    found.feed(page.text)
-    text = found.title.strip()
+    text = _Links.of(page).title.strip()
     return text if text and text in page.text and "\n" not in text else ""
 
 
@@ -110,6 +108,15 @@ class _Links(HTMLParser):
         self.targets: list[str] = []
         self.title = ""
         self._in_title = False
+
+    @classmethod
+    def of(cls, page: Page) -> Self:
+        """What stands before the first declaration that is none, such as `<![x[`."""
+        found = cls()
+        # Python's parser takes everything else as browsers do.
+        with suppress(AssertionError):
+            found.feed(page.text)
+        return found
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_title = tag == "title" and not self.title

@@ -81,7 +81,8 @@ def make_project(folder: Path, more: str = "", settings: str = "site_of_mine.set
     return folder
 
 
-#: As a grown-up project has it: settings from the environment, a custom user model, a replica, a transaction a view.
+#: As a grown-up project has it: settings from the environment, a custom user model, a replica, a transaction a view,
+#: static files that a deployment collects.
 AWKWARD = """
 import dj_database_url
 import environ
@@ -94,7 +95,12 @@ DATABASES = {
     "replica": {**env.db("REPLICA_URL"), "TEST": {"MIRROR": "default"}},
 }
 DATABASE_ROUTERS = ["site_of_mine.routers.Reader"]
-INSTALLED_APPS += ["people"]
+INSTALLED_APPS += ["people", "django.contrib.staticfiles"]
+STATIC_URL, STATIC_ROOT = "/static/", BASE_DIR / "collected"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
+}
 AUTH_USER_MODEL = "people.Person"
 """
 ROUTER = """\
@@ -143,16 +149,53 @@ class Migration(migrations.Migration):
 """
 
 
+#: At the beginning of any file: it insists on its settings, whatever the environment says.
+FORCED = """\
+import os
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "{settings}"
+"""
+#: One that reads its settings before Django's command line has its say.
+ASKING = """\
+import sys
+
+from django.conf import settings
+from django.core.management import execute_from_command_line
+
+sys.path.insert(0, "src")
+print("in a mode for debugging" if settings.DEBUG else "as in production")
+execute_from_command_line(sys.argv)
+"""
+STYLED = """
+from django.templatetags.static import static
+
+
+def styled(request):
+    return HttpResponse(f"styled by {static('site.css')}")
+
+
+urlpatterns.append(path("styled/", styled))
+"""
+
+
 def make_awkward_project(folder: Path) -> Path:
-    """One whose settings package asks for three variables, of which a file has two."""
-    project = make_project(folder, AWKWARD, "site_of_mine.settings.production")
-    (project / "site_of_mine" / "routers.py").write_text(ROUTER)
-    (project / ".env.example").write_text("REPLICA_URL=postgres://live:secret@replica.example/live\nSITE_FLAG=on\n")
-    people = project / "people" / "migrations"
+    """One in a src layout that insists on its settings; they ask for three variables, of which a file has two."""
+    name = "site_of_mine.settings.production"
+    source = make_project(folder / "src", AWKWARD, name)
+    for file in ("manage.py", "requirements.txt"):
+        (source / file).unlink()
+    (folder / "manage.py").write_text(FORCED.format(settings=name) + ASKING)
+    entry = source / "site_of_mine" / "wsgi.py"
+    entry.write_text(FORCED.format(settings=name) + entry.read_text())
+    with (source / "site_of_mine" / "urls.py").open("a") as urls:
+        urls.write(STYLED)
+    (source / "site_of_mine" / "routers.py").write_text(ROUTER)
+    (folder / ".env.example").write_text("REPLICA_URL=postgres://live:secret@replica.example/live\nSITE_FLAG=on\n")
+    people = source / "people" / "migrations"
     people.mkdir(parents=True)
     (people / "__init__.py").touch()
     (people.parent / "__init__.py").touch()
     (people.parent / "models.py").write_text(MODELS)
     (people / "0001_initial.py").write_text(MIGRATION)
-    (project / "requirements.txt").write_text("Django>=5.2,<5.3\ndj-database-url==3.0.1\ndjango-environ==0.12.0\n")
-    return project
+    (folder / "requirements.txt").write_text("Django>=5.2,<5.3\ndj-database-url==3.0.1\ndjango-environ==0.12.0\n")
+    return folder

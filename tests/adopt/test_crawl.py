@@ -31,7 +31,7 @@ def test_links_stay_on_the_site_and_lose_our_mark() -> None:
 
 
 def test_a_malformed_link_is_passed_over() -> None:
-    text = '<a href="http://[your-domain">Y</a> <a href="//[x">X</a> <a href="/a/">A</a>'
+    text = '<a href="http://[your-domain">Y</a> <a href="//[x">X</a> <a href="/a/">A</a> <![x[ no declaration ]]>'
     assert links(page("/", text, location="http://[your-domain")) == ["/a/"]
     site = Site(page("/", text, 302, "http://[your-domain"), page("/a/"))
     visit = crawl(site, [], ["https://[bucket/static/"])

@@ -71,7 +71,8 @@ def test_what_is_wrong_is_said_before_a_long_matrix(tmp_path: Path) -> None:
 
 
 def test_a_grown_up_project_needs_nothing_said_either(tmp_path: Path) -> None:
-    """dj-database-url, django-environ, a settings package, a custom user model, ATOMIC_REQUESTS and a replica."""
+    """dj-database-url, django-environ, a settings package, a custom user model, ATOMIC_REQUESTS and a replica; a src
+    layout whose files insist on their settings, and static files that a deployment collects."""
     project = make_awkward_project(tmp_path / "awkward")
     done = call("init", project, folder=tmp_path)
     assert done.code == 0, done.text
@@ -83,6 +84,8 @@ def test_a_grown_up_project_needs_nothing_said_either(tmp_path: Path) -> None:
         "REPLICA_URL": "postgres://live:secret@replica.example/live",
     }
     assert description.databases == {"replica": "default"}
+    assert (description.python_path, description.plain_static) == (["../src"], True)
+    assert description.setup == [["migrate", "--no-input"]]
     assert all(check.database for check in description.checks), "every view is a transaction"
     text = (project / "connbench" / "matrix.yaml").read_text()
     assert "present: {conn_max_age: 600, conn_health_checks: true}" in text
@@ -90,6 +93,9 @@ def test_a_grown_up_project_needs_nothing_said_either(tmp_path: Path) -> None:
     checks = (
         (project / "connbench" / "app.yaml")
         .read_text()
+        .replace(
+            'path: "/styled/", status: 200', 'path: "/styled/", status: 200, contains: "styled by /static/site.css"'
+        )
         .replace('path: "/about/", status: 200', 'path: "/about/", status: 200, contains: "in a transaction: True"')
     )
     (project / "connbench" / "app.yaml").write_text(
@@ -97,11 +103,18 @@ def test_a_grown_up_project_needs_nothing_said_either(tmp_path: Path) -> None:
     )
     done = call("check", "-m", project / "connbench" / "matrix.yaml", folder=tmp_path)
     assert done.code == 0, done.text
+    assert "GET /styled/ answers 200" in done.text
+    assert list(project.rglob("collected")) == [], "nothing of the project is changed"
 
 
-def asked(tmp_path: Path, more: str, databases: dict[str, str] | None = None) -> Answer:
+def asked(tmp_path: Path, more: str, databases: dict[str, str] | None = None, storage: str = "") -> Answer:
     """What a project says whose settings end so; nothing is started but its interpreter."""
-    app, environment = taken_up(make_project(tmp_path / "mine", more), databases)
+    project = make_project(tmp_path / "mine", more)
+    known = (
+        "from django.core.files.storage import FileSystemStorage\nfrom django.contrib.staticfiles.storage import *\n"
+    )
+    (project / "site_of_mine" / "storage.py").write_text(known + storage)
+    app, environment = taken_up(project, databases)
     return ask(app, environment)[0]
 
 
@@ -137,6 +150,17 @@ def test_a_plain_projects_answer(tmp_path: Path) -> None:
         (
             'DATABASES["stock"] = {"ENGINE": "django.db.backends.mysql", "NAME": "stock"}',
             r"has 'stock' beside 'default'.*`stock: default`.*`stock: none`",
+        ),
+        (
+            'DATABASES["cache"] = {"ENGINE": "django.db.backends.sqlite3", "NAME": "cache.sqlite3"}',
+            r"has 'cache' beside 'default', in a file.*`cache: keep`",
+        ),
+        (
+            """
+MYSQL, NAMES = "django.db.backends.mysql", {"default": "DB_NAME", "stock": "STOCK_DB_NAME"}
+DATABASES = {alias: {"ENGINE": MYSQL, "NAME": os.environ[name]} for alias, name in NAMES.items()}
+""",
+            r"has 'stock' beside 'default'",
         ),
         ('raise RuntimeError("not on this machine")', "RuntimeError: not on this machine"),
         ('INSTALLED_APPS += ["no_such_app"]', "ModuleNotFoundError: No module named 'no_such_app'"),
@@ -222,11 +246,40 @@ def test_what_it_needs_beside_migrations(tmp_path: Path) -> None:
     more = """
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"}}
 INSTALLED_APPS += ["django.contrib.staticfiles", "django.contrib.postgres"]
-STATIC_URL, STATIC_ROOT = "static/", BASE_DIR / "collected"
-STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}}
 SECURE_SSL_REDIRECT = True
 """
     answer = asked(tmp_path, more)
-    assert answer.more_setup == [["createcachetable"], ["collectstatic", "--no-input"]]
+    assert answer.more_setup == [["createcachetable"]]
+    assert not answer.plain_static
     assert "django.contrib.postgres is among" in answer.postgres_alone
     assert any("SECURE_SSL_REDIRECT is on" in note for note in answer.notes)
+
+
+MANIFEST = """
+INSTALLED_APPS += ["django.contrib.staticfiles"]
+STATIC_URL, STATIC_ROOT = "static/", str(BASE_DIR / "collected")
+STORAGES = {"staticfiles": {"BACKEND": "site_of_mine.storage.Storage"}}
+"""
+KINDS = {
+    "local": "ManifestStaticFilesStorage",
+    # As that of django-storages: the list is where the files are.
+    "remote": "ManifestFilesMixin, FileSystemStorage",
+    "plain": "StaticFilesStorage",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "plain"),
+    [("local", False, True), ("local", True, False), ("remote", True, True), ("plain", False, False)],
+)
+def test_static_files_that_nobody_has_collected_here_are_told(
+    tmp_path: Path, kind: str, made: bool, plain: bool
+) -> None:
+    folder = tmp_path / "mine"
+    if made:
+        (folder / "collected").mkdir(parents=True)
+        (folder / "collected" / "staticfiles.json").write_text('{"version": "1.1", "paths": {}, "hash": ""}')
+    answer = asked(tmp_path, MANIFEST, storage=f"class Storage({KINDS[kind]}):\n    pass\n")
+    assert (answer.problem, answer.plain_static) == ("", plain)
+    assert any("static files have not been collected" in note for note in answer.notes) == plain
+    assert answer.more_setup == []

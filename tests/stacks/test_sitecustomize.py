@@ -1,6 +1,7 @@
 """Whatever a project does to name its own settings, its processes have the overlay's: its own database stays alone."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,27 +17,13 @@ from runner.stacks.servers.gunicorn import GunicornSpec
 from runner.stacks.servers.uvicorn import UvicornSpec
 from runner.stacks.servers.uwsgi import UwsgiSpec
 from runner.stacks.versions import Recipe
-from tests.adopt.projects import make_project
+from tests.adopt.projects import FORCED, make_project
 from tests.shops import HOST, serving
 
 pytestmark = pytest.mark.server
 
-FORCED = 'import os\n\nos.environ["DJANGO_SETTINGS_MODULE"] = "site_of_mine.settings"\n'
 #: What runs before Django reads its settings; the last as `load_dotenv(override=True)` does it.
 FILES = ("manage.py", *(f"site_of_mine/{name}.py" for name in ("__init__", "wsgi", "asgi", "settings")))
-
-
-def an_app(project: Path, *, plain_static: bool = False) -> App:
-    description = AppDescription(
-        settings="site_of_mine.settings",
-        wsgi="site_of_mine.wsgi:application",
-        asgi="site_of_mine.asgi:application",
-        plain_static=plain_static,
-        setup=[],
-        ready="",
-        checks=[],
-    )
-    return App("mine", project, description, project / "app.yaml")
 
 
 def cells_database(folder: Path) -> dict[str, str]:
@@ -55,15 +42,24 @@ def app(tmp_path: Path) -> App:
     """One that insists on its own settings wherever it can, and reads them before Django's command line does."""
     project = make_project(tmp_path / "mine")
     for name in FILES:
-        (project / name).write_text(FORCED + (project / name).read_text())
+        (project / name).write_text(FORCED.format(settings="site_of_mine.settings") + (project / name).read_text())
     manage = (project / "manage.py").read_text()
     asking = "    from django.conf import settings\n\n    assert not settings.DEBUG\n"
     (project / "manage.py").write_text(manage.replace("    execute_from", f"{asking}    execute_from"))
-    return an_app(project)
+    description = AppDescription(
+        settings="site_of_mine.settings",
+        wsgi="site_of_mine.wsgi:application",
+        asgi="site_of_mine.asgi:application",
+        setup=[],
+        ready="",
+        checks=[],
+    )
+    return App("mine", project, description, project / "app.yaml")
 
 
 def tables(path: Path) -> list[str]:
-    return [name for (name,) in sqlite3.connect(path).execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    with closing(sqlite3.connect(path)) as database:
+        return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--settings=site_of_mine.settings"]])

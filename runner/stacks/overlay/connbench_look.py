@@ -135,10 +135,10 @@ def _is_uncollected(settings: Any) -> bool:
     except ImportError:
         # Without one, or with one that is not there: its pages say so.
         return False
-    root = str(getattr(settings, "STATIC_ROOT", None) or "")
-    if not issubclass(kind, ManifestFilesMixin):
-        return False
-    return not issubclass(kind, StaticFilesStorage) or not os.path.exists(os.path.join(root, kind.manifest_name))  # noqa: PTH110, PTH118
+    # Any other is somewhere else, and keeps its list there.
+    local = issubclass(kind, StaticFilesStorage)
+    made = os.path.join(str(getattr(settings, "STATIC_ROOT", None) or ""), getattr(kind, "manifest_name", ""))  # noqa: PTH118
+    return issubclass(kind, ManifestFilesMixin) and not (local and os.path.exists(made))  # noqa: PTH110
 
 
 def _set_up() -> dict[str, Any]:
