@@ -111,6 +111,7 @@ def test_a_replica_s_connections_are_in_the_budget() -> None:
     budgets = {one.cell: one.budget for one in contest.candidates}
     assert (budgets["pg-uwsgi-forever"].each, budgets["pg-uwsgi-forever"].aliases) == (32, 2)
     assert "pg-uwsgi-forever" not in {cell.id for cell in found.cells}
+    assert "its 2 aliases in DATABASES are one server here" in budgets["pg-uwsgi-forever"].overdrawn
     assert budgets["pg-sync-forever"].each == 8
     assert {cell.replicas for cell in found.cells} == {1}
     assert budgets["pg-sync-forever"].at_least(8) == budgets["pg-sync-forever"]

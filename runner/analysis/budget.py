@@ -42,7 +42,8 @@ class Budget(Strict):
             return f"without bound ({self.formula}), and there is room for {self.room}"
         for name, wanted in self.by_situation.items():
             if wanted is not None and wanted > self.room:
-                return f"{wanted} connections for a room of {self.room} ({WORDS[name]})"
+                aliases = f"; its {self.aliases} aliases in DATABASES are one server here" if self.aliases > 1 else ""
+                return f"{wanted} connections for a room of {self.room} ({WORDS[name]}{aliases})"
         return ""
 
     @property

@@ -12,8 +12,6 @@ from runner.stacks.pools import POOLS
 
 _OF_POOLS = frozenset(key for pool in POOLS for key in pool.own_keys)
 _OPTIONS_OF_POOLS = frozenset(option for pool in POOLS for option in pool.own_options)
-#: Engines that count or trace are built upon another one, and were not measured.
-_UPON = {"ENGINE": "  # or one that is built upon it and does not pool"}
 
 
 def paste_of(cell: Cell, app: AppDescription) -> Paste:
@@ -35,6 +33,9 @@ def _settings(cell: Cell, app: AppDescription) -> str:
     options = held.pop("OPTIONS", {})
     needed = ", ".join(sorted(cell.database.packages | cell.connection.packages))
     aliases = ["default", *(alias for alias, role in app.databases.items() if role == "default" and alias != "default")]
+    # Engines that count or trace were not measured.
+    upon = "  # or one that is built upon it and does not pool"
+    remarks = {"ENGINE": upon} if held["ENGINE"] == cell.database.django_engine else {}
     further = Process.of(cell.database, cell.connection).settings
     lines = [
         f"# Behind DATABASES: what is not named here stays as it is. Needs {needed}.",
@@ -43,7 +44,7 @@ def _settings(cell: Cell, app: AppDescription) -> str:
         f"for database in [{', '.join(f'DATABASES[{_text(alias)}]' for alias in aliases)}]:",
         "    database.update(",
         "        {",
-        *(f"            {_text(name)}: {_value(value)},{_UPON.get(name, '')}" for name, value in held.items()),
+        *(f"            {_text(name)}: {_value(value)},{remarks.get(name, '')}" for name, value in held.items()),
         f'            "OPTIONS": {{**database.get("OPTIONS", {{}}){_added(options)}}},',
         "        }",
         "    )",

@@ -18,7 +18,7 @@ from runner.durations import Duration
 from runner.errors import EnvironmentUnfit, StackError
 from runner.provision.commands import ThisMachine
 from runner.provision.service import Address, Command, Kit, Place, Provider, Service, Watch
-from runner.stacks.databases.base import Account, DatabaseSpec, Peak, setting_text
+from runner.stacks.databases.base import Account, DatabaseSpec, Peak
 from runner.stacks.databases.postgres_log import Tally
 from runner.stacks.databases.postgres_monitor import Session, WayIn, connect
 from runner.stacks.databases.starting import Starter, hand_over, prove_identity
@@ -112,9 +112,9 @@ class PgBouncerSpec(PoolerSpec):
 
     @property
     def configuration(self) -> str:
-        return "\n".join(
-            ["; one on each host", "[pgbouncer]", *_lines(self.parameters(self.model_fields_set), self.settings)]
-        )
+        # Without the section's own heading: a second one would set all above it back to the defaults.
+        lines = _lines(self.parameters(self.model_fields_set), self.settings)
+        return "\n".join(["; PgBouncer, one on each host: in its section [pgbouncer]", *lines])
 
     def parameters(self, fields: Collection[str] = PARAMETERS) -> dict[str, str | int | float]:
         """So many of its fields, by PgBouncer's names for them."""
@@ -278,7 +278,8 @@ def _lines(*parts: Mapping[str, object]) -> list[str]:
 
 def _value(value: object) -> str:
     if isinstance(value, bool):
-        return setting_text(value)
+        # It knows no words for these.
+        return str(int(value))
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 

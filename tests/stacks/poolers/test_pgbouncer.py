@@ -134,7 +134,8 @@ def test_who_finds_no_room_is_counted(database: Postgres, provider: NativeProvid
 
 @pytest.mark.server
 def test_who_waits_is_seen(database: Postgres, provider: NativeProvider, tmp_path: Path) -> None:
-    settings = {"pool_mode": "session", "pool_size": 1, "query_wait_timeout": "1s"}
+    further = {"tcp_keepalive": True, "server_round_robin": False, "dns_max_ttl": 1.5}
+    settings = {"pool_mode": "session", "pool_size": 1, "query_wait_timeout": "1s", "settings": further}
     with pooled(database, provider, tmp_path, **settings) as (pooler, account):
         sampler = PoolerSampler(pooler, 50)
         with closing(sampler), closing(client(pooler, account)) as holder:
