@@ -197,7 +197,7 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "pool": {"min_size": len("ab"), "max_size": 20, "timeout": 5, "reset": print},
-            "sslpassword": "very secret",
+            "service": "quite private",
         },
     }
 }
@@ -206,13 +206,13 @@ DATABASE_POOL_ARGS = {"pool_size": 7}
     answer = asked(tmp_path, more)
     assert (answer.problem, answer.mysql_driver) == ("", "pymysql")
     assert answer.pool_settings == {"DATABASE_POOL_ARGS": {"pool_size": 7}}
-    assert "very secret" not in str(answer)
+    assert "quite private" not in str(answer)
     found = own_connection(answer.default, answer.pool_settings)
     assert found.connection == {
         "pool": {"kind": "native", "min_size": 2, "max_size": 20, "timeout": "5s"},
         "conn_health_checks": True,
     }
-    assert found.left == ("the pool's reset", "OPTIONS[sslpassword]")
+    assert found.left == ("the pool's reset", "OPTIONS[service]")
 
 
 def test_a_project_with_psycopg2_alone_is_tried_with_it(tmp_path: Path) -> None:
