@@ -43,10 +43,10 @@ def of_pipfile(path: Path) -> Iterator[str]:
 def _of_project(project: Mapping[str, Any], uv: Mapping[str, Any]) -> Iterator[str]:
     """https://docs.astral.sh/uv/concepts/projects/dependencies/#dependency-sources"""
     rows = uv.get("index", [])
-    older = [uv[name] for name in ("index-url",) if name in uv] + uv.get("extra-index-url", [])
+    older = [{"url": url} for url in (uv.get("index-url"), *uv.get("extra-index-url", [])) if url]
     dependencies = [Requirement(checked(text)) for text in project.get("dependencies", [])]
     if dependencies:
-        _refuse_indexes([*(row for row in rows if not row.get("explicit")), *({"url": url} for url in older)])
+        _refuse_indexes([*(row for row in rows if not row.get("explicit")), *older])
     sources = {canonicalize_name(name): source for name, source in uv.get("sources", {}).items()}
     for wanted in dependencies:
         source = _applying(sources.get(canonicalize_name(wanted.name), {}))

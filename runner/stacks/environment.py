@@ -24,7 +24,7 @@ from runner.provision.service import Command, Kit
 from runner.stacks.app import ROOT
 from runner.stacks.dependencies import package_name
 from runner.stacks.interpreters import PythonMissing, PythonUnfit
-from runner.stacks.sources import pinned
+from runner.stacks.sources import pinned, pinned_requirement
 from runner.stacks.versions import PYTHON, SYSTEM_PYTHON, Recipe, override
 
 # What packages that come as source are built with.
@@ -186,7 +186,8 @@ def _compiled_from(recipe: Recipe, group: Sequence[str], given: str) -> dict[str
     # The servers and drivers are what is measured: they come as locked here, whatever version the app asks for.
     locked = dict(_PINNED.findall(given))
     fixed = {**{name: locked[name] for name in names if name not in APPS_OWN}, **fixed}
-    wanted = [requirement for requirement in recipe.app.requirements if package_name(requirement) not in DRIVERS]
+    asked = [requirement for requirement in recipe.app.requirements if package_name(requirement) not in DRIVERS]
+    wanted = [pinned_requirement(requirement) for requirement in asked]
     if any(package_name(requirement) in PSYCOPG2 for requirement in recipe.app.requirements):
         # For code of the app's that imports it by name; Django takes psycopg 3 wherever there is one.
         wanted.append("psycopg2-binary")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urldefrag, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from runner.stacks.origins import address_of, checked, is_local, refuse_index
 
@@ -48,7 +48,7 @@ def _origin(source: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**{name: value for name, value in source.items() if name != "url"}, named: url}
     if "git" in source:
         # uv's: https://host/repository?subdirectory=part&rev=main#commit
-        address, commit = urldefrag(source["git"])
+        address, _, commit = source["git"].partition("#")
         part = parse_qs(urlsplit(address).query).get("subdirectory", [""])[0]
         return {"git": address.partition("?")[0], "rev": commit, "subdirectory": part}
     return source

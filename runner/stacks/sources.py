@@ -2,6 +2,9 @@
 
 import os
 import re
+from urllib.parse import urlsplit
+
+from packaging.requirements import Requirement
 
 from runner import waiting
 from runner.errors import EnvironmentUnfit, StackError
@@ -23,6 +26,18 @@ def pinned(version: str) -> str:
     if source is None or _COMMIT.fullmatch(source.reference):
         return version
     return source.at(_commit_of(source))
+
+
+def pinned_requirement(requirement: str) -> str:
+    """The same for a requirement of an app's: at a commit where it comes from a git repository, as it is otherwise."""
+    wanted = Requirement(requirement)
+    if wanted.url is None or not wanted.url.startswith("git+"):
+        return requirement
+    url, hash_sign, part = wanted.url.partition("#")
+    # What stands before an address's host is who asks.
+    at = "" if "@" in urlsplit(url).path else "@HEAD"
+    wanted.url = pinned(f"{url}{at}{hash_sign}{part}")
+    return str(wanted)
 
 
 def _commit_of(source: Source) -> str:

@@ -13,7 +13,7 @@ from runner.matrix.expansion import expand
 from runner.matrix.variants import parse_variant
 from runner.stacks import environment
 from runner.stacks.environment import AppEnvironment, build_environment
-from runner.stacks.sources import pinned
+from runner.stacks.sources import pinned, pinned_requirement
 from runner.stacks.versions import Recipe, VersionsSpec, override, parse_source, recipe
 from tests.matrix.examples import make_matrix
 from tests.stacks.test_environment import Builder, builder, lock  # noqa: F401  fixtures
@@ -79,6 +79,20 @@ class Repository:
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "tiny")
+
+
+def test_an_apps_requirement_is_the_commit_that_it_is_now(repository: Repository) -> None:
+    """Otherwise what was made of a branch once would be measured for ever."""
+    repository.git("tag", "v1")
+    second = repository.commit("two")
+    pinned_to = {"@v1": repository.first, "@main": second, "": second}
+    for reference, commit in pinned_to.items():
+        wanted = f"tiny[x] @ {repository.url}{reference}#subdirectory=python"
+        assert pinned_requirement(wanted) == f"tiny[x] @ {repository.url}@{commit}#subdirectory=python"
+    for other in ("tiny>=1", "tiny @ https://h.org/tiny.zip", f"tiny @ git+ssh://git@h.org/tiny@{second}"):
+        assert pinned_requirement(other) == other
+    with pytest.raises(EnvironmentUnfit, match="has no branch or tag gone"):
+        pinned_requirement(f"tiny @ {repository.url}@gone")
 
 
 def test_a_branch_is_the_commit_that_it_is_now(repository: Repository) -> None:
