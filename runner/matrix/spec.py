@@ -79,8 +79,9 @@ class LoadSpec(Strict):
     idle: Duration = 2.0
     windows: int = Field(default=8, ge=0, le=1000)
     window: Duration = 1.0
-    #: The start of each window that is driven but not measured, while clients and connections come back.
-    lead_in: Duration = 0.15
+    #: The start of each window that is driven but not measured, while clients and connections come back: a cooperative
+    #: worker opens a connection for each client anew, and a new backend's first statements are slow.
+    lead_in: Duration = 0.3
     #: A list under the file's `phases:`, which takes the place of count, idle and windows.
     phases: Name | None = None
     #: What the app says with each answer: how long it took and on what (`full`), how long alone, or neither.
