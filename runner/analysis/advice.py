@@ -1,8 +1,8 @@
 """From a search's folder to its advice: who can still win, who is out and why, and what to recommend.
 
 Only what was measured beside the others is recommended, only within the budget, and of settings that cannot be told
-from the best the simplest one. The race is run again from the folder each time, block after block, so that the same
-folder always comes to the same.
+from the best the simplest that is near it. The race is run again from the folder each time, block after block, so that
+the same folder always comes to the same.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -31,6 +31,7 @@ PRECISION = 0.05
 OF_ITSELF = 0.1
 #: Metrics of which less is better.
 TIMES = ("latency_ms.p95",)
+_NEAREST = "the simplest of those within a standard error of the best"
 _NEVER_MET = "nothing ties it to the best: they never ran beside each other"
 _NO_TIME = "behind the best, and no time to measure it again"
 
@@ -224,7 +225,8 @@ class _Race:
         return ""
 
     def _recommended(self, last: Look, level: Sequence[str], blocks: int, found: dict[str, Any]) -> ContestAdvice:
-        chosen = self._simplest([last.leader, *level])
+        chosen = self._simplest([last.leader, *(cell for cell in level if cell in last.near)])
+        simplest = self._simplest([last.leader, *level])
         one = self._candidates[chosen]
         peak = max((r.connections.peak for r in self._attempts(chosen, self._last) if r.connections), default=0)
         simpler = ""
@@ -235,6 +237,7 @@ class _Race:
             reason=self._why({place.standing for place in found["places"]}),
             cell=chosen,
             simpler=simpler,
+            simpler_still=simplest if simpler_words(self._candidates[simplest].simplicity, one.simplicity) else "",
             blocks=blocks,
             gain=self._gain(chosen, last),
             kept=kept(self._attempts(chosen, self._last), self._question.limits),
@@ -248,10 +251,10 @@ class _Race:
         if self._settings == 1:
             return "the only one that there is"
         if "left behind" in standings:
-            best = "the simplest of those that cannot be told from the best" if "level" in standings else "the best"
+            best = _NEAREST if "level" in standings else "the best"
             return f"{best}, as far as settings were measured to the end"
         if "level" in standings:
-            return "the simplest of those that cannot be told from the best"
+            return _NEAREST
         if "slower" not in standings:
             return "the only one that keeps every limit"
         return f"better than every other{' that keeps the limits' if 'ruled out' in standings else ''}"

@@ -11,8 +11,8 @@ from runner.matrix.limits import AdviseSpec
 from runner.models import Strict
 from runner.results.schema import SCHEMA_VERSION
 
-#: `best`: shown to be better than every other that ran to the end; `level`: the simplest of those that cannot be told
-#: from the best; `underpowered`: too little was measured to recommend any; `none`: none keeps the limits.
+#: `best`: shown to be better than every other that ran to the end; `level`: the simplest near the best, where some
+#: cannot be told from it; `underpowered`: too little was measured to recommend any; `none`: none keeps the limits.
 AdviceVerdict = Literal["best", "level", "underpowered", "none"]
 Standing = Literal["best", "level", "slower", "left behind", "ruled out"]
 
@@ -75,7 +75,8 @@ class ContestAdvice(Strict):
     judged as the last look judges: each end of its interval is a 95 % bound, whichever cell was chosen.
     `detectable` is the smallest relative difference from the leader that each of those level with it would have shown.
     `left_behind` have not been compared with the best as the others were: there was no time, or nothing ties them.
-    `kept` has the limits in words, with figures.
+    `simpler` is what makes the recommended one simpler than the leader, in words; `simpler_still` one of `level_with`
+    that is simpler than the recommended one and further behind. `kept` has the limits in words, with figures.
     """
 
     name: str
@@ -88,6 +89,7 @@ class ContestAdvice(Strict):
     level_with: Sequence[str] = ()
     left_behind: Sequence[str] = ()
     simpler: str = ""
+    simpler_still: str = ""
     detectable: float | None = None
     blocks: int = 0
     gain: Judgement | None = None

@@ -127,6 +127,18 @@ class Look:
     #: None while there are too few blocks for any difference to count.
     detectable: float | None
 
+    @property
+    def near(self) -> frozenset[str]:
+        """Those of which the leader is ahead by no more than a standard error.
+
+        Who cannot be told from the best may still be behind it by nearly as much as would have been seen. The simplest
+        within a standard error costs next to nothing (the rule of Breiman, Friedman, Olshen and Stone, "Classification
+        and Regression Trees" (1984), section 3.4.3).
+        """
+        return frozenset(
+            cell for cell, lead in self.leads.items() if lead.error is not None and lead.mean <= lead.error
+        )
+
 
 def racing_level(settings: int, looks: int) -> float:
     """The level of one test while the race is on: of `settings` at its start, with at most so many looks."""

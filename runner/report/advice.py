@@ -1,5 +1,6 @@
 """What a search came to: for a terminal and as Markdown."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
@@ -99,12 +100,20 @@ def sentences(contest: ContestAdvice) -> list[str]:
         lines.append(f"As good: {few([str(cell) for cell in level], 6)}.")
     if contest.simpler:
         lines.append(f"Simpler than {contest.leader}, the quickest by a hair: {contest.simpler}.")
+    if contest.simpler_still:
+        lines.append(_simpler_still(contest))
     lines.append(_gain(contest))
     lines += [f"{text[0].upper()}{text[1:]}." for text in contest.kept]
     lines.append(_certainty(contest))
     if contest.budget is not None:
         lines += _of_the_budget(contest.budget)
     return lines
+
+
+def _simpler_still(contest: ContestAdvice) -> str:
+    lead = next((place.lead for place in contest.places if place.cell == contest.simpler_still), None)
+    behind = 0.0 if lead is None or lead.value is None else abs(math.expm1(-abs(math.log(lead.value))))
+    return f"Simpler still, and behind the best by {behind * 100:.0f} %, which may be chance: {contest.simpler_still}."
 
 
 def _in_doubt(contest: ContestAdvice) -> list[str]:

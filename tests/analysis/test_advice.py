@@ -87,6 +87,13 @@ def test_of_equals_the_simplest_is_recommended_and_the_others_named(tmp_path: Pa
     assert 0 < found.detectable < 0.25
 
 
+def test_the_simplest_is_named_alone_where_it_is_further_behind_than_a_standard_error(tmp_path: Path) -> None:
+    found = advised(tmp_path, cells(a=QUICK * 0.96, b=QUICK, c=QUICK, d=SLOW))
+    assert found.verdict == "level"
+    assert {found.leader, *found.level_with} == {"a", "b", "c"}
+    assert (found.cell, found.simpler_still) == ("b", "a")
+
+
 def test_nothing_gains_on_the_settings_of_today_where_they_are_as_good(tmp_path: Path) -> None:
     found = advised(tmp_path, cells(**{PRESENT: QUICK}, a=QUICK, b=SLOW))
     assert (found.cell, found.gain) == (PRESENT, None)
