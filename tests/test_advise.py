@@ -32,7 +32,7 @@ LIMIT = 580
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ({"within": "10s"}, "a coarse pass alone takes about 26 s, and there are 10 s"),
+        ({"within": "10s"}, "a coarse pass alone takes about 28 s, and there are 10 s"),
         ({"within": "10"}, "--within: '10' is no duration"),
         ({"headroom": "20"}, "--headroom: found '20', allowed: a percentage"),
         ({"memory": "2G"}, "--memory: found '2G', allowed: a size such as '512MB'"),

@@ -308,7 +308,7 @@ def test_the_first_and_the_last_may_fail_to_come_up() -> None:
 
 def test_a_failure_takes_its_planned_time_with_it() -> None:
     """The bar still gets to its end."""
-    cells = 3 * (4.0 + 2.0 + 2 * (1.0 + 0.15))
+    cells = 3 * (4.0 + 2.0 + 2 * (1.0 + 0.3))
     for actions in ({}, {("b", "up"): raising(StackError("no"))}):
         script = Script(actions)
         run(script, "a", "b", "c")
