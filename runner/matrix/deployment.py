@@ -23,14 +23,10 @@ from runner.matrix.expansion import Expansion
 from runner.matrix.shape import own_words
 from runner.matrix.spec import LoadSpec, MatrixFile
 from runner.stacks.connection import ConnectionSpec
-from runner.stacks.databases import AnyDatabaseSpec
-from runner.stacks.databases.base import DatabaseSpec
-from runner.stacks.databases.mysql import MySQLSpec
-from runner.stacks.databases.postgres import PostgresSpec
+from runner.stacks.databases import SPECS, AnyDatabaseSpec
 from runner.stacks.servers import AnyServerSpec
 
-_SPECS: Mapping[str, type[DatabaseSpec]] = {"postgres": PostgresSpec, "mysql": MySQLSpec}
-_ENGINES = {"postgresql": "postgres", "postgres": "postgres", "mysql": "mysql", "mariadb": "mysql"}
+_ENGINES = {"postgresql": "postgres", **{engine: engine for engine in SPECS}}
 # Where the database is, not how it is connected to.
 _WITHOUT_EFFECT = ("DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST", "DB_PORT")
 _FEWEST_CLIENTS, _MOST_CLIENTS = 16, 10_000
@@ -202,28 +198,31 @@ def _switch(text: str) -> bool:
 
 def _database(file: _EnvFile) -> dict[str, Any]:
     url, named = file.take("DATABASE_URL"), file.take("DB_ENGINE")
-    entry = named or url
-    if entry is None:
+    # A URL can say which product of a family it is; Django has one backend for all of them.
+    found = [engine for entry in (url, named) if entry is not None and (engine := _engine(file, entry))]
+    if url is None and named is None:
         file.refuse("neither DATABASE_URL nor DB_ENGINE is there: which database is it?")
-        return {"engine": "postgres"}
-    product = _product(entry)
-    if product not in _ENGINES:
-        # The URL has a password in it, so that only its scheme is shown.
-        file.wrong(entry, f"found {product!r}, allowed: {', '.join(_ENGINES)} (or django.db.backends.…)")
-        return {"engine": "postgres"}
-    if url and named and _ENGINES.get(_product(url)) != _ENGINES[product]:
+    if url and named and len({SPECS[engine].family for engine in found}) > 1:
         file.wrong(named, f"DB_ENGINE says otherwise than DATABASE_URL in line {url.line}")
-    values = {"engine": _ENGINES[product], **file.fields({"DB_MAX_CONNECTIONS": ("max_connections", _whole)})}
+    if not found:
+        return {"engine": "postgres"}
+    values = {"engine": found[0], **file.fields({"DB_MAX_CONNECTIONS": ("max_connections", _whole)})}
     if "max_connections" not in values:
-        values["max_connections"] = _SPECS[values["engine"]].own_max_connections
+        values["max_connections"] = SPECS[found[0]].own_max_connections
         file.assumed.append(f"the database's own max_connections, {values['max_connections']} (DB_MAX_CONNECTIONS)")
     return values
 
 
-def _product(entry: _Entry) -> str:
+def _engine(file: _EnvFile, entry: _Entry) -> str:
+    """The matrix's `engine`; empty, the problem noted, where there is none."""
     if entry.name == "DATABASE_URL":
-        return urlsplit(entry.value).scheme.partition("+")[0]
-    return entry.value.strip().removeprefix("django.db.backends.")
+        # The URL has a password in it, so that only its scheme is shown.
+        product = urlsplit(entry.value).scheme.partition("+")[0]
+    else:
+        product = entry.value.strip().removeprefix("django.db.backends.")
+    if product not in _ENGINES:
+        file.wrong(entry, f"found {product!r}, allowed: {', '.join(_ENGINES)} (or django.db.backends.…)")
+    return _ENGINES.get(product, "")
 
 
 def _connection(file: _EnvFile) -> dict[str, Any]:

@@ -70,6 +70,13 @@ def test_gunicorn(tmp_path: Path, text: str, most: int | None) -> None:
     assert predict(cell(tmp_path, SYNC + text)).max == most
 
 
+@pytest.mark.parametrize("more", ["", "DB_ENGINE=django.db.backends.mysql"])
+def test_mariadb_is_itself_whatever_djangos_backend_is_called(tmp_path: Path, more: str) -> None:
+    found = cell(tmp_path, SYNC.replace("mysql:", "mariadb:") + more)
+    assert found.database.engine == "mariadb"
+    assert found.database.max_connections == 151
+
+
 def test_the_databases_own_limit_is_assumed(tmp_path: Path) -> None:
     text = POOLED.replace("DB_POOL_ENABLED=true", "DB_POOL_ENABLED=off").replace("THREADS=5", "THREADS=40")
     predicted = predict(cell(tmp_path, text))

@@ -21,6 +21,7 @@ _ROWS: tuple[tuple[str, type[DatabaseSpec], type[Database], type[Monitor]], ...]
 )
 
 #: By the `engine` of a matrix.
+SPECS: Mapping[str, type[DatabaseSpec]] = {engine: spec for engine, spec, _, _ in _ROWS}
 DATABASES: Mapping[str, type[Database]] = {engine: database for engine, _, database, _ in _ROWS}
 MONITORS: Mapping[str, type[Monitor]] = {engine: monitor for engine, _, _, monitor in _ROWS}
 
@@ -38,4 +39,4 @@ def make_database(spec: DatabaseSpec) -> Database:
     return DATABASES[spec.engine](spec)
 
 
-__all__ = ["DATABASES", "MONITORS", "AnyDatabaseSpec", "DatabaseSpec", "make_database"]
+__all__ = ["DATABASES", "MONITORS", "SPECS", "AnyDatabaseSpec", "DatabaseSpec", "make_database"]
