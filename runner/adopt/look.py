@@ -64,6 +64,8 @@ class Found:
     env_examples: tuple[Path, ...]
     #: Below manage.py's folder, where its code is imported from: `src`; empty where the two are one.
     python_path: tuple[Path, ...] = ()
+    #: What an entry point names in the place of what manage.py does, where nobody has said which it is to be.
+    deployed_settings: str = ""
 
 
 def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ()) -> Found:
@@ -77,6 +79,7 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
         raise UsageError(f"{folder}: there is no such folder")
     manage = _only_manage(folder)
     project = manage.parent
+    told = bool(settings)
     settings = settings or _settings_module(manage)
     root = next((root for root in _roots(project) if _source_of(root, settings)), None)
     if root is None:
@@ -87,9 +90,11 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
     wsgi, asgi = (_entry_point(root, settings, kind) for kind in ("wsgi", "asgi"))
     if not wsgi and not asgi:
         raise UsageError(f"{root}: neither a wsgi.py nor an asgi.py with an `application` beside {settings}")
-    for path in (manage, *(_source_of(root, entry.partition(":")[0]) for entry in (wsgi, asgi) if entry)):
-        if path is not None and _CLASSES.search(_text(path)):
+    entries = [path for entry in (wsgi, asgi) if (path := _source_of(root, entry.partition(":")[0]))]
+    for path in (manage, *entries):
+        if _CLASSES.search(_text(path)):
             raise UsageError(f"{path} uses django-configurations: settings that are classes cannot be overlaid")
+    deployed = next((name for name in map(_settings_named, entries) if name not in ("", settings)), "")
     python, python_from = _python(project, folder)
     return Found(
         folder=folder,
@@ -103,6 +108,7 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
         env_files=_beside(project, folder, ENV_FILES),
         env_examples=_beside(project, folder, ENV_EXAMPLES),
         python_path=() if root == project else (root,),
+        deployed_settings="" if told else deployed,
     )
 
 
@@ -140,10 +146,8 @@ def _roots(project: Path) -> list[Path]:
 
 def _settings_module(manage: Path) -> str:
     """The default that manage.py gives; where it works that out, the only settings beside an entry point."""
-    for node in ast.walk(_parsed(manage)):
-        value = _value_given(node)
-        if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            return value.value
+    if named := _settings_named(manage):
+        return named
     found = [
         f"{path.parent.name}.settings"
         for root in _roots(manage.parent)
@@ -156,6 +160,15 @@ def _settings_module(manage: Path) -> str:
             "a wsgi.py; name the module with --settings"
         )
     return found[0]
+
+
+def _settings_named(path: Path) -> str:
+    """The settings module that a file gives as a constant; empty where it gives none."""
+    for node in ast.walk(_parsed(path)):
+        value = _value_given(node)
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            return value.value
+    return ""
 
 
 def _value_given(node: ast.AST) -> ast.expr | None:

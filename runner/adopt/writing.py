@@ -49,11 +49,15 @@ class Adopted:
     @property
     def notes(self) -> Sequence[str]:
         """What a reader of the figures should know."""
-        family = self.answer.family
-        if not family or family in self.drivers:
-            return self.answer.notes
-        unknown = f"none of its packages is a driver for {family}: the matrix has connbench's own choice (`driver:`)"
-        return [*self.answer.notes, unknown]
+        found, family, notes = self.found, self.answer.family, list(self.answer.notes)
+        if found.deployed_settings:
+            notes.append(
+                f"manage.py names {found.settings}, which is measured, and an entry point {found.deployed_settings} "
+                f"(--settings {found.deployed_settings} takes that)"
+            )
+        if family and family not in self.drivers:
+            notes.append(f"none of its packages is a driver for {family}: the matrix has connbench's own (`driver:`)")
+        return notes
 
     @property
     def ready(self) -> str:

@@ -37,6 +37,19 @@ def test_a_settings_module_that_manage_py_works_out(tmp_path: Path) -> None:
     assert look_at(project).settings == "site_of_mine.settings"
 
 
+def test_settings_that_only_an_entry_point_names_are_told(tmp_path: Path) -> None:
+    project = make_project(tmp_path, settings="site_of_mine.settings.local")
+    assert look_at(project).deployed_settings == ""
+    entry = project / "site_of_mine" / "wsgi.py"
+    entry.write_text(entry.read_text().replace("settings.local", "settings.production"))
+    found = look_at(project)
+    assert (found.settings, found.deployed_settings) == (
+        "site_of_mine.settings.local",
+        "site_of_mine.settings.production",
+    )
+    assert look_at(project, found.settings).deployed_settings == "", "somebody has said which"
+
+
 def test_a_tool_s_pyproject_without_dependencies_is_passed_over(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     (project / "pyproject.toml").write_text('[project]\nname = "mine"\nrequires-python = ">=3.12"\n')

@@ -69,6 +69,15 @@ def written(one: Adopted, tmp_path: Path) -> App:
     return load_app(str(out))
 
 
+def test_app_yaml_says_which_settings_are_measured_where_two_are_named(tmp_path: Path) -> None:
+    one = adopted(tmp_path)
+    two = replace(one, found=replace(one.found, deployed_settings="site.production"))
+    note = "# Note: manage.py names site.settings, which is measured, and an entry point site.production (--settings"
+    assert note in app_yaml(two, tmp_path)
+    assert "an entry point" not in app_yaml(one, tmp_path)
+    assert written(two, tmp_path).description.settings == "site.settings"
+
+
 def test_app_yaml_says_what_was_found(tmp_path: Path) -> None:
     app = written(adopted(tmp_path), tmp_path)
     description = app.description
