@@ -174,7 +174,7 @@ def pastes(contest: ContestAdvice) -> list[tuple[str, str]]:
     paste = contest.paste
     if paste is None:
         return []
-    found = [("settings.py, behind DATABASES", paste.settings), ("server", paste.command), *paste.files.items()]
+    found = [("settings.py", paste.settings), ("server", paste.command), *paste.files.items()]
     return [*found, ("pooler", paste.pooler)] if paste.pooler else found
 
 

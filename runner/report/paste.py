@@ -48,6 +48,7 @@ def _settings(cell: Cell, app: AppDescription) -> str:
         f'            "OPTIONS": {{**database.get("OPTIONS", {{}}){_added(options)}}},',
         "        }",
         "    )",
+        "    # What another pool may have left there.",
         *(f"    database.pop({_text(name)}, None)" for name in sorted(_OF_POOLS - set(held))),
         *(f'    database["OPTIONS"].pop({_text(name)}, None)' for name in sorted(_OPTIONS_OF_POOLS - set(options))),
         *(f"{name} = {_value(value)}" for name, value in further.items()),
