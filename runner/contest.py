@@ -12,13 +12,13 @@ from runner.apps import with_app
 from runner.errors import UsageError
 from runner.matrix.axes import PACKAGES, SECTIONS, SHARED
 from runner.matrix.cells import Cell, SkippedCell
-from runner.matrix.expansion import Expansion, expand
+from runner.matrix.expansion import Expansion, expand, value_slug
 from runner.matrix.limits import AdviseSpec
 from runner.matrix.prediction import RESERVED, predict
 from runner.matrix.spec import MatrixFile
 from runner.matrix.variants import Variant, cell_of, parse_variant
 from runner.report.paste import paste_of
-from runner.stacks.app import App
+from runner.stacks.app import App, slug
 
 #: As good as any number of clients on one host, and of connections that a database lets in.
 ANY_CLIENTS, ANY_CONNECTIONS = 10_000, 1_000_000
@@ -84,13 +84,21 @@ def _present(matrix: MatrixFile, limits: AdviseSpec, asked: Sequence[Cell]) -> C
         return next((cell for cell in asked if reference in (None, cell.connection_name)), asked[0])
     where, given = "--present", {axis: value for axis, value in asked[0].axes.items() if _is_given(axis)}
     wanted = parse_variant(limits.present, where)
-    if wanted.app or wanted.revision or wanted.versions or set(wanted.names) & {"database"}:
+    foreign = any(map(_is_given, (*wanted.names, *wanted.parameters)))
+    if foreign or wanted.app or wanted.revision or wanted.versions:
         raise UsageError(f"{where}: {limits.present}: names server, connection, pooler and their parameters alone")
     names: Mapping[str, Any] = {"database": asked[0].database_name}
-    parameters = {axis: value for axis, value in given.items() if "." in axis}
-    cell = cell_of(matrix, wanted.over(Variant(names, parameters)), f"{asked[0].database_name}-present", where)
+    parameters = {axis: value for axis, value in given.items() if axis not in SECTIONS}
+    cell = cell_of(matrix, wanted.over(Variant(names, parameters)), _present_id(asked[0]), where)
     cell = replace(cell, versions=asked[0].versions)
     return next((one for one in asked if _settings(one) == _settings(cell)), cell)
+
+
+def _present_id(cell: Cell) -> str:
+    """Of today's settings under the question that a cell is asked: no other question's."""
+    given = [axis for axis in cell.axes if _is_given(axis) and axis != "database"]
+    values = (f"{slug(axis.rpartition('.')[2])}-{value_slug(cell.axes[axis])}" for axis in given)
+    return "-".join([cell.database_name, "present", *values])
 
 
 def _settings(cell: Cell) -> tuple[Any, ...]:
