@@ -99,8 +99,17 @@ def _times(sound: Sequence[AttemptRecord]) -> list[float]:
 
 def _rates(sound: Sequence[AttemptRecord]) -> list[float]:
     """Of one host: the capacity where it was searched, else what was answered."""
-    found = (record.capacity.held_rps if record.capacity is not None else record.throughput_rps for record in sound)
-    return [value for value in found if value is not None]
+    return [value for record in sound if (value := _rate(record)) is not None]
+
+
+def _rate(record: AttemptRecord) -> float | None:
+    """None where nothing is known of it: also where the generator could not make the lowest rate that was tried."""
+    if record.capacity is None:
+        return record.throughput_rps
+    # A rate that was missed twice with none below it that was held: nothing is.
+    return (
+        0.0 if record.capacity.held_rps is None and record.capacity.failed_rps is not None else record.capacity.held_rps
+    )
 
 
 def _slow(sound: Sequence[AttemptRecord], limits: AdviseSpec, level: float | None) -> str:
@@ -116,17 +125,24 @@ def _weak(sound: Sequence[AttemptRecord], limits: AdviseSpec, level: float | Non
     if limits.rate is None:
         return ""
     seen = [rate * limits.hosts for rate in _rates(sound)]
-    missed = is_missed([math.log(limits.rate / value) for value in seen if value > 0], level)
+    missed = is_missed([math.log(limits.rate / rate) if rate > 0 else math.inf for rate in seen], level)
     return f"answers {_span(seen)} requests/s on all hosts for {limits.rate:g} expected" if missed else ""
 
 
 def is_missed(excess: Sequence[float], level: float | None) -> bool:
-    """Whether figures are above a limit, each as the logarithm of its ratio to that: as `shortfall` has it."""
+    """Whether figures are above a limit, each as the logarithm of its ratio to that: as `shortfall` has it.
+
+    Infinite is what is beyond all measure, as no answer at all is. A t test knows no such figure: there it counts as
+    the worst of the others, and where there are none, the limit is missed at the first look.
+    """
     if not excess:
         return False
     if level is None:
         return float(np.median(excess)) > 0
-    p = p_value_above(paired(excess))
+    finite = [value for value in excess if value < math.inf]
+    if not finite:
+        return level > 0
+    p = p_value_above(paired([min(value, max(finite)) for value in excess]))
     return p is not None and p < level
 
 
