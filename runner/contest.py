@@ -44,6 +44,7 @@ def make_search(matrix: MatrixFile, limits: AdviseSpec, app: App, looks: int) ->
     questions: dict[str, list[Cell]] = {}
     for cell in (with_app(cell, app) for cell in expansion.cells):
         _refuse_without_windows(cell)
+        _refuse_what_no_schedule_asks(cell, limits)
         questions.setdefault(_question_of(cell), []).append(cell)
     contests, cells, ruled_out = [], [], []
     for name, asked in questions.items():
@@ -64,6 +65,18 @@ def _refuse_without_windows(cell: Cell) -> None:
             f"{cell.id}: it has no windows (load.windows: 0, or phases in their place), and settings are told apart by "
             "what they answer in windows that take turns; advise on a matrix with windows"
         )
+
+
+def _refuse_what_no_schedule_asks(cell: Cell, limits: AdviseSpec) -> None:
+    """A schedule of fixed rate is answered whole at the most."""
+    scheduled = cell.load.rate
+    if limits.rate is None or not isinstance(scheduled, float) or limits.rate <= scheduled * limits.hosts:
+        return
+    raise UsageError(
+        f"{cell.id}: --rate {limits.rate:g}: its schedule (load.rate: {scheduled:g} on each host) asks for no more "
+        f"than {scheduled * limits.hosts:g} requests/s, and so no setting answers more; drive it at "
+        f"{limits.rate / limits.hosts:g} or above, or let the highest rate be found (load.rate: search)"
+    )
 
 
 def _question_of(cell: Cell) -> str:

@@ -176,6 +176,14 @@ def test_the_load_decides_what_is_compared(load: dict[str, Any], metric: str) ->
     assert search(matrix).question.contests[0].metric == metric
 
 
+@pytest.mark.parametrize(
+    "load", [{}, {"model": "open", "rate": 150.0}, {"model": "open", "rate": "search", "slo": {"p95": "200ms"}}]
+)
+def test_a_rate_that_the_load_can_show_may_be_asked_for(load: dict[str, Any]) -> None:
+    matrix = make_matrix({"database": ["pg"], **ALL}, load={"users": 16, **load})
+    assert len(search(matrix, rate=300, hosts=2, max_connections=500).cells) == 9
+
+
 def test_the_simplest_has_the_fewest_moving_parts() -> None:
     matrix = make_matrix(
         {
@@ -203,6 +211,11 @@ def test_the_simplest_has_the_fewest_moving_parts() -> None:
     ("matrix", "limits", "words"),
     [
         ({"load": {"windows": 0}}, {}, "it has no windows"),
+        (
+            {"load": {"model": "open", "rate": 100.0}},
+            {"rate": 300, "hosts": 2},
+            "--rate 300: its schedule (load.rate: 100 on each host) asks for no more than 200 requests/s",
+        ),
         ({}, {"present": "server=uswgi"}, "--present: server: found 'uswgi'"),
         ({}, {"present": "database=my"}, "--present: database=my: names server, connection, pooler"),
         ({}, {"present": "django=5.1"}, "names server, connection, pooler"),

@@ -14,6 +14,7 @@ import numpy as np
 from runner.analysis.advice_model import Candidate
 from runner.analysis.inference import ALPHA, p_value_above, paired
 from runner.matrix.limits import AdviseSpec
+from runner.matrix.slo import LEFT_BEHIND
 from runner.results.schema import AttemptRecord
 
 #: One attempt that is invalid may be the machine's fault; two are the cell's.
@@ -125,8 +126,27 @@ def _weak(sound: Sequence[AttemptRecord], limits: AdviseSpec, level: float | Non
     if limits.rate is None:
         return ""
     seen = [rate * limits.hosts for rate in _rates(sound)]
-    missed = is_missed([math.log(limits.rate / rate) if rate > 0 else math.inf for rate in seen], level)
+    lacking = (_lacking(record, limits.rate / limits.hosts) for record in sound)
+    missed = is_missed([value for value in lacking if value is not None], level)
     return f"answers {_span(seen)} requests/s on all hosts for {limits.rate:g} expected" if missed else ""
+
+
+def _lacking(record: AttemptRecord, wanted: float) -> float | None:
+    """The logarithm of the rate that a host has to answer over its own; None where nothing is known of that."""
+    rate = _rate(record)
+    if rate is None:
+        return None
+    lacking = math.log(wanted / rate) if rate > 0 else math.inf
+    return min(lacking, 0.0) if rate > 0 and _kept_up(record) else lacking
+
+
+def _kept_up(record: AttemptRecord) -> bool:
+    """Whether all left that was due on a schedule of fixed rate, which is nowhere below the rate that is wanted.
+
+    What its rate lacks then is the chance of the moments at which requests were due, and no fault of the setting's.
+    """
+    arrivals = record.arrivals
+    return record.capacity is None and arrivals is not None and arrivals.dropped <= LEFT_BEHIND * arrivals.due
 
 
 def is_missed(excess: Sequence[float], level: float | None) -> bool:

@@ -79,9 +79,17 @@ def test_what_is_beyond_all_measure_misses_its_limit() -> None:
 
 
 def fast(rate: float | None, capacity: Capacity | None = None, arrivals: Arrivals | None = None) -> AttemptRecord:
-    record = AttemptRecord.model_construct(cell="a", verdict=Verdict(status="ok", reason=""))
-    return record.model_copy(
-        update={"throughput_rps": rate, "capacity": capacity, "arrivals": arrivals, "requests": 1000}
+    return AttemptRecord(
+        cell="a",
+        block=1,
+        attempt=1,
+        group="pg",
+        verdict=Verdict(status="ok", reason=""),
+        started_at="2026-01-01T00:00:00+00:00",
+        clock_zero=0.0,
+        throughput_rps=rate,
+        capacity=capacity,
+        arrivals=arrivals,
     )
 
 
@@ -108,6 +116,33 @@ CANDIDATE = Candidate(cell="a", budget=BUDGET, simplicity=[0], paste=Paste(setti
 def test_no_answer_at_all_is_the_lowest_rate_there_is(record: AttemptRecord, missed: bool, level: float | None) -> None:
     words = shortfall(CANDIDATE, [record] * 3, limits(rate=100), level)
     assert words == ("answers 0 (0 to 0) requests/s on all hosts for 100 expected" if missed else "")
+
+
+def due(dropped: int) -> Arrivals:
+    return Arrivals(due=1000, late=0, dropped=dropped)
+
+
+@pytest.mark.parametrize("level", [None, 0.04])
+@pytest.mark.parametrize(
+    ("dropped", "rates", "missed"),
+    [
+        # The moments at which requests were due, and the few of the last moment, are nobody's fault.
+        (0, (99.0, 99.1, 99.2), False),
+        (10, (98.0, 98.1, 98.2), False),
+        (20, (98.0, 98.1, 98.2), True),
+        (0, (0.0, 0.0, 0.0), True),
+    ],
+)
+def test_a_schedule_that_was_answered_whole_misses_nothing(
+    dropped: int, rates: tuple[float, ...], missed: bool, level: float | None
+) -> None:
+    records = [fast(rate, arrivals=due(dropped)) for rate in rates]
+    assert bool(shortfall(CANDIDATE, records, limits(rate=100), level)) is missed
+
+
+def test_what_was_searched_is_held_to_its_capacity_whatever_left() -> None:
+    records = [fast(None, found(held, 99.0), due(0)) for held in (95.0, 96.0, 97.0)]
+    assert shortfall(CANDIDATE, records, limits(rate=100), None)
 
 
 def test_one_block_shows_nothing() -> None:
