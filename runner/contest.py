@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.analysis.advice_model import Candidate, Contest, Question
-from runner.analysis.budget import Budget, budget_of, room_for
+from runner.analysis.budget import Budget, PoolerClients, budget_of, room_for
 from runner.analysis.ratios import CAPACITY
 from runner.analysis.simplicity import simplicity
 from runner.apps import with_app
@@ -19,6 +19,7 @@ from runner.matrix.spec import MatrixFile
 from runner.matrix.variants import Variant, cell_of, parse_variant
 from runner.report.paste import paste_of
 from runner.stacks.app import App, slug
+from runner.stacks.poolers import PoolerSpec
 
 #: As good as any number of clients on one host, and of connections that a database lets in.
 ANY_CLIENTS, ANY_CONNECTIONS = 10_000, 1_000_000
@@ -150,8 +151,22 @@ def budget_in(cell: Cell, limits: AdviseSpec) -> Budget:
         predict(crowded, checks=0),
         limits.hosts,
         room,
-        behind_pooler=cell.pooler is not None,
+        pooler=_clients_of(cell.pooler, open_ended, crowded),
         aliases=1 + cell.replicas,
+    )
+
+
+def _clients_of(pooler: PoolerSpec | None, cell: Cell, crowded: Cell) -> PoolerClients | None:
+    """The pooler's: as many as there would be connections if it let in all."""
+    if pooler is None:
+        return None
+    clients = predict(replace(cell, pooler=None), checks=0)
+    stay = clients.opened_per_request is None
+    return PoolerClients(
+        each=clients.max,
+        surge=predict(replace(crowded, pooler=None), checks=0).max,
+        limit=pooler.client_limit,
+        sessions=pooler.server_limit if pooler.keeps_sessions and stay else None,
     )
 
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from runner.analysis.advice_model import Candidate
+from runner.analysis.budget import PoolerClients
 from runner.contest import Search, make_search
 from runner.errors import UsageError
 from runner.matrix.limits import AdviseSpec
 from runner.matrix.spec import MatrixFile
 from runner.plan import plan_of_rounds
 from runner.stacks.app import App, load_app
-from tests.matrix.examples import GTHREAD, POSTGRES, UWSGI, age, bouncer, make_matrix, pool
+from tests.matrix.examples import GEVENT, GTHREAD, POSTGRES, UWSGI, age, bouncer, make_matrix, pool
 
 SHOP = load_app("shop")
 ALL = {"server": ["sync", "uwsgi", "gevent"], "connection": ["per-request", "forever", "pooled"]}
@@ -123,6 +125,49 @@ def test_the_harness_s_own_limits_and_connections_are_none_of_the_budget_s() -> 
     )
     budget = search(matrix, max_connections=500).question.contests[0].candidates[0].budget
     assert (budget.each, budget.surge) == (16, 400)
+
+
+def behind(pooler: dict[str, Any], server: dict[str, Any], connection: dict[str, Any], users: int = 8) -> Candidate:
+    matrix = make_matrix(
+        {"database": ["pg"], "server": ["s"], "connection": ["c"], "pooler": ["b"]},
+        servers={"s": server},
+        connections={"c": connection},
+        poolers={"b": pooler},
+        load={"users": users},
+    )
+    return search(matrix).question.contests[0].candidates[0]
+
+
+def test_a_pooler_that_cannot_take_a_rolling_restart_is_ruled_out() -> None:
+    """8 × 8 threads keep 64 clients, and the pooler lets in 100 unless told."""
+    threads = {**GTHREAD, "workers": 8, "threads": 8}
+    found = behind(bouncer(pool_size=10), threads, age(60))
+    assert (found.budget.each, found.budget.restart) == (10, 10)
+    assert found.ruled_out == "a rolling restart brings 128 clients to a pooler that lets in 100"
+    assert behind(bouncer(pool_size=10, max_client_conn=128), threads, age(60)).ruled_out == ""
+    small = behind(bouncer(pool_size=10, max_client_conn=60), threads, age(60))
+    assert small.ruled_out == "64 clients for a pooler that lets in 60"
+
+
+def test_what_a_pooler_would_turn_away_if_more_clients_came_is_not_bounded() -> None:
+    """2 × 100 greenlets: 8 clients hold 8, and any number of them 200."""
+    found = behind(bouncer(pool_size=10), GEVENT, age(60))
+    assert found.ruled_out == ""
+    assert found.budget.pooler == PoolerClients(each=8, surge=200, limit=100)
+    assert (found.budget.bounded, found.budget.surge_fits, found.simplicity[0]) == (False, True, 1)
+    assert behind(bouncer(pool_size=10, max_client_conn=400), GEVENT, age(60)).budget.bounded
+
+
+@pytest.mark.parametrize(
+    ("mode", "connection", "waiting"),
+    [("session", age(60), 12), ("session", age(0), 0), ("transaction", age(60), 0)],
+)
+def test_sessions_that_are_kept_are_waited_for_in_a_restart(
+    mode: str, connection: dict[str, Any], waiting: int
+) -> None:
+    found = behind(bouncer(mode, pool_size=20), GTHREAD, connection, users=16).budget.pooler
+    assert found is not None
+    assert (found.each, found.waiting) == (16, waiting)
 
 
 def with_replica(app: App) -> App:

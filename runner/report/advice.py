@@ -10,7 +10,7 @@ from rich.text import Text
 
 from runner.analysis.advice import State
 from runner.analysis.advice_model import Advice, ContestAdvice, Place, Question
-from runner.analysis.budget import SITUATIONS, WORDS, Budget
+from runner.analysis.budget import SITUATIONS, WORDS, Budget, PoolerClients
 from runner.analysis.decisions import would_have_seen
 from runner.analysis.model import Judgement
 from runner.report.comparison import RATIO_TITLES, escaped
@@ -157,16 +157,34 @@ def _certainty(contest: ContestAdvice) -> str:
 
 def _of_the_budget(budget: Budget) -> list[str]:
     lines = []
-    if not budget.bounded:
+    if not budget.surge_fits:
         most = "any number of" if budget.surge is None else f"up to {budget.surge}"
         lines.append(
             f"Mind: this budget holds for the matrix's number of clients; with more, a fault may find {most} "
             f"connections open, and there is room for {budget.room}."
         )
+    if budget.pooler is not None:
+        lines += _of_the_pooler(budget.pooler)
     if budget.aliases > 1:
         lines.append(
             f"Mind: the {budget.aliases} aliases of the app's DATABASES count as ways to this one server, as they were "
             "measured; one that has a server of its own takes its share there."
+        )
+    return lines
+
+
+def _of_the_pooler(pooler: PoolerClients) -> list[str]:
+    lines = []
+    if not pooler.bounded:
+        most = "any number of" if pooler.surge is None else f"up to {2 * pooler.surge}"
+        lines.append(
+            f"Mind: with more than the matrix's number of clients a rolling restart may bring {most} connections to "
+            f"the pooler of a host, which lets in {pooler.limit}."
+        )
+    if pooler.waiting:
+        lines.append(
+            f"Mind: what is connected keeps one of the pooler's {pooler.sessions} sessions: in a rolling restart up to "
+            f"{pooler.waiting} connections of a host wait until the old processes are gone."
         )
     return lines
 

@@ -40,7 +40,7 @@ def question(
     candidates = [
         Candidate(
             cell=model.id,
-            budget=budget_of(prediction(16), prediction(16), 1, 97, behind_pooler=False),
+            budget=budget_of(prediction(16), prediction(16), 1, 97),
             simplicity=[place],
             paste=Paste(settings=f"# {model.id}", command="run"),
             ruled_out=(ruled_out or {}).get(model.id, ""),

@@ -97,7 +97,7 @@ def found(held: float | None, failed: float | None) -> Capacity:
     return Capacity(held_rps=held, failed_rps=failed, steps=[])
 
 
-BUDGET = budget_of(prediction(4), prediction(4), hosts=1, room=97, behind_pooler=False)
+BUDGET = budget_of(prediction(4), prediction(4), hosts=1, room=97)
 CANDIDATE = Candidate(cell="a", budget=BUDGET, simplicity=[0], paste=Paste(settings="", command=""))
 
 

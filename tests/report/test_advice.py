@@ -8,15 +8,15 @@ import pytest
 from rich.console import Console
 
 from runner.analysis.advice_model import Advice, Candidate, Contest, ContestAdvice, Paste, Place, Question
-from runner.analysis.budget import budget_of
+from runner.analysis.budget import PoolerClients, budget_of
 from runner.analysis.decisions import judge
 from runner.analysis.inference import Estimate
 from runner.matrix.limits import AdviseSpec
 from runner.report.advice import advice_markdown, foretell, headline, print_advice, sentences
 from tests.synthetic import prediction
 
-BUDGET = budget_of(prediction(16), prediction(200), 2, 87, behind_pooler=False)
-TODAY = budget_of(prediction(60), prediction(60), 2, 87, behind_pooler=False)
+BUDGET = budget_of(prediction(16), prediction(200), 2, 87)
+TODAY = budget_of(prediction(60), prediction(60), 2, 87)
 PASTE = Paste(
     settings='DATABASES = {"default": {"CONN_MAX_AGE": 60}}', command="uwsgi --threads 4", pooler="; pgbouncer"
 )
@@ -150,6 +150,29 @@ def test_where_nothing_is_recommended_nothing_is_pasted(verdict: str, reason: st
     assert "DATABASES" not in text
     assert "Connections of" not in text
     assert "DATABASES" not in advice_markdown(Advice(limits=AdviseSpec(), finished=True, contests=[nothing]))
+
+
+@pytest.mark.parametrize(
+    ("clients", "words"),
+    [
+        (PoolerClients(each=16, surge=50, limit=100), ""),
+        (
+            PoolerClients(each=16, surge=200, limit=100),
+            "up to 400 connections to the pooler of a host, which lets in 100",
+        ),
+        (PoolerClients(each=16, surge=None, limit=100), "any number of connections to the pooler of a host"),
+        (
+            PoolerClients(each=16, surge=16, limit=100, sessions=20),
+            "one of the pooler's 20 sessions: in a rolling restart up to 12 connections of a host wait",
+        ),
+    ],
+)
+def test_what_a_pooler_s_clients_have_to_mind(clients: PoolerClients, words: str) -> None:
+    """The database itself has room for all."""
+    budget = budget_of(prediction(16), prediction(16), 2, 87, pooler=clients)
+    minds = [line for line in sentences(contest(budget=budget)) if line.startswith("Mind")]
+    assert len(minds) == bool(words)
+    assert words in "".join(minds)
 
 
 def test_markdown_has_the_same() -> None:
