@@ -1,4 +1,4 @@
-"""What a project says that it wants in pyproject.toml (PEP 621 with uv's sources, Poetry) or in a Pipfile."""
+"""What a project says that it wants in pyproject.toml (PEP 621 with uv's sources, PDM, Poetry) or in a Pipfile."""
 
 import re
 import tomllib
@@ -22,11 +22,18 @@ def of_pyproject(path: Path) -> Iterator[str]:
     """Requirements; ValueError where one cannot be read or comes from an index that is not asked here."""
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     tool = content.get("tool", {})
-    yield from _of_project(content.get("project", {}), tool.get("uv", {}))
     poetry = tool.get("poetry", {})
+    named = poetry.get("dependencies", {})
+    dependencies = [Requirement(checked(text)) for text in content.get("project", {}).get("dependencies", [])]
+    if dependencies:
+        _refuse_indexes(tool.get("pdm", {}).get("source", []))
+        # Of what [project] names, Poetry's own table says where it is.
+        beside = {canonicalize_name(name) for name, wanted in named.items() if any(map(is_local, _rows(wanted)))}
+        asked = [wanted for wanted in dependencies if canonicalize_name(wanted.name) not in beside]
+        yield from _of_project(asked, tool.get("uv", {}))
     rows = poetry.get("source", [])
     _refuse_indexes(row for row in rows if row.get("priority") != "explicit")
-    for name, wanted in poetry.get("dependencies", {}).items():
+    for name, wanted in named.items():
         if name != "python":
             yield from _of_table(name, wanted, _by_name(rows))
 
@@ -40,13 +47,11 @@ def of_pipfile(path: Path) -> Iterator[str]:
         yield from _of_table(name, wanted, _by_name(rows))
 
 
-def _of_project(project: Mapping[str, Any], uv: Mapping[str, Any]) -> Iterator[str]:
+def _of_project(dependencies: Iterable[Requirement], uv: Mapping[str, Any]) -> Iterator[str]:
     """https://docs.astral.sh/uv/concepts/projects/dependencies/#dependency-sources"""
     rows = uv.get("index", [])
     older = [{"url": url} for url in (uv.get("index-url"), *uv.get("extra-index-url", [])) if url]
-    dependencies = [Requirement(checked(text)) for text in project.get("dependencies", [])]
-    if dependencies:
-        _refuse_indexes([*(row for row in rows if not row.get("explicit")), *older])
+    _refuse_indexes([*(row for row in rows if not row.get("explicit")), *older])
     sources = {canonicalize_name(name): source for name, source in uv.get("sources", {}).items()}
     for wanted in dependencies:
         source = _applying(sources.get(canonicalize_name(wanted.name), {}))
@@ -67,21 +72,22 @@ def _applying(source: Mapping[str, Any] | list[Mapping[str, Any]]) -> Mapping[st
 
 def _of_table(name: str, wanted: Any, indexes: Mapping[str, str]) -> Iterator[str]:
     """https://python-poetry.org/docs/dependency-specification/, and Pipenv's, which is alike."""
-    if isinstance(wanted, list):
-        for one in wanted:
-            yield from _of_table(name, one, indexes)
-        return
-    if isinstance(wanted, str):
-        wanted = {"version": wanted}
-    # Extras are asked for by nobody here.
-    if wanted.get("optional") or is_local(wanted):
-        return
-    _refuse_named_index(wanted.get("source") or wanted.get("index") or "", indexes)
-    extras = f"[{','.join(wanted['extras'])}]" if wanted.get("extras") else ""
-    address = address_of(wanted)
-    what = f" @ {address}" if address else specifier(wanted.get("version", "*"))
-    marker = _marker(wanted)
-    yield checked(f"{name}{extras}{what}{f' ; {marker}' if marker else ''}")
+    for row in _rows(wanted):
+        # Extras are asked for by nobody here.
+        if row.get("optional") or is_local(row):
+            continue
+        _refuse_named_index(row.get("source") or row.get("index") or "", indexes)
+        extras = f"[{','.join(row['extras'])}]" if row.get("extras") else ""
+        address = address_of(row)
+        what = f" @ {address}" if address else specifier(row.get("version", "*"))
+        marker = _marker(row)
+        yield checked(f"{name}{extras}{what}{f' ; {marker}' if marker else ''}")
+
+
+def _rows(wanted: Any) -> list[Mapping[str, Any]]:
+    """A package's tables: one for each platform or Python that it is wanted for; a version alone is one of them."""
+    rows = wanted if isinstance(wanted, list) else [wanted]
+    return [{"version": row} if isinstance(row, str) else row for row in rows]
 
 
 def _marker(wanted: Mapping[str, Any]) -> str:
@@ -138,3 +144,8 @@ def _refuse_indexes(rows: Iterable[Mapping[str, Any]]) -> None:
 def _refuse_named_index(name: str, indexes: Mapping[str, str]) -> None:
     if name in indexes:
         refuse_index(indexes[name])
+    elif name and name.lower() != "pypi":
+        raise ValueError(
+            f"packages come from the index {name!r}, of which nothing says where it is: declare it in this file, or "
+            "name a file whose packages are all public (--dependencies FILE, `dependencies:` in app.yaml)"
+        )

@@ -210,6 +210,14 @@ explicit = true
 [tool.uv.sources]
 acme-auth = {{index = "acme"}}
 """,
+    "pdm_slash_pyproject_dot_toml": f"""
+[project]
+name = "mine"
+dependencies = ["acme-auth"]
+[[tool.pdm.source]]
+name = "acme"
+url = "{OTHER}"
+""",
     "Pipfile": f"""
 [[source]]
 name = "acme"
@@ -268,6 +276,40 @@ def test_an_index_that_no_package_names_is_not_in_the_way(tmp_path: Path) -> Non
         '[[tool.poetry.source]]\nname = "PyPI"\npriority = "primary"\n[tool.poetry.dependencies]\ndjango = "*"\n'
     )
     assert packages(tmp_path, pyproject_dot_toml=text).requirements == ("django",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pyproject.toml", '[project]\ndependencies = ["acme"]\n[tool.uv.sources]\nacme = {index = "internal"}\n'),
+        ("pyproject.toml", '[tool.poetry.dependencies]\nacme = {version = "*", source = "internal"}\n'),
+        ("Pipfile", '[packages]\nacme = {version = "*", index = "internal"}\n'),
+    ],
+)
+def test_an_index_that_is_declared_elsewhere_is_not_taken_for_the_public_one(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    with pytest.raises(UsageError, match=r"the index 'internal', of which nothing says where it is.*--dependencies"):
+        packages(tmp_path, **{name: text})
+
+
+def test_poetrys_table_says_where_the_packages_of_a_project_are(tmp_path: Path) -> None:
+    """https://python-poetry.org/docs/pyproject/#dependencies: it only adds to `[project]`."""
+    text = """
+[project]
+name = "mine"
+dependencies = ["Acme_Internal[x]>=2", "django>=5.2", "forked"]
+[tool.poetry.dependencies]
+acme-internal = {path = "../acme", develop = true}
+forked = {git = "https://h.org/f.git", tag = "v1"}
+django = {version = "<6", source = "PyPI"}
+"""
+    assert packages(tmp_path, pyproject_dot_toml=text).requirements == (
+        "django<6",
+        "django>=5.2",
+        "forked",
+        "forked @ git+https://h.org/f.git@v1",
+    )
 
 
 def test_pipfile_with_its_lock(tmp_path: Path) -> None:
