@@ -16,6 +16,8 @@ from runner.stacks.origins import address_of, checked, is_local, refuse_index
 #: Pipenv's: `sys_platform = "== 'linux'"`.
 MARKERS = ("python_version", "python_full_version", "sys_platform", "os_name", "platform_system", "platform_machine")
 _NUMBERS = re.compile(r"\d+")
+#: Constraints that have to hold together: `>=1.2,<3`, and `>=1.2 <3`.
+_TOGETHER = re.compile(r",|\s+(?=[<>=!~^])")
 
 
 def of_pyproject(path: Path) -> Iterator[str]:
@@ -92,7 +94,7 @@ def _rows(wanted: Any) -> list[Mapping[str, Any]]:
 
 def _marker(wanted: Mapping[str, Any]) -> str:
     parts = [wanted["markers"]] if wanted.get("markers") else []
-    pythons = [_python(part) for part in re.split(r"\|\|?", wanted.get("python", "*"))]
+    pythons = [_python(part) for part in alternatives(wanted.get("python", "*"))]
     if all(pythons):
         parts.append(" or ".join(pythons))
     if wanted.get("platform"):
@@ -101,14 +103,19 @@ def _marker(wanted: Mapping[str, Any]) -> str:
     return " and ".join(f"({part})" for part in parts)
 
 
-def _python(constraint: str) -> str:
-    bounds = sorted(SpecifierSet(specifier(constraint.strip())), key=str)
+def _python(specifiers: str) -> str:
+    bounds = sorted(SpecifierSet(specifiers), key=str)
     return " and ".join(f"python_full_version {bound.operator} '{bound.version}'" for bound in bounds)
+
+
+def alternatives(poetry: str) -> list[str]:
+    """Poetry's version constraints, of which one has to hold (`^3.9 || ^3.12`), each as PEP 440 has it."""
+    return [specifier(part.strip()) for part in re.split(r"\|\|?", poetry)]
 
 
 def specifier(poetry: str) -> str:
     """Poetry's version constraint as PEP 440 has it: `^4.2` is `>=4.2,<5`."""
-    parts = [part.strip() for part in poetry.split(",") if part.strip() not in ("", "*")]
+    parts = [part.strip() for part in _TOGETHER.split(poetry) if part.strip() not in ("", "*")]
     text = ",".join(_specifier(part) for part in parts)
     try:
         SpecifierSet(text)
