@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from runner.stacks.origins import address_of, checked, is_local, refuse_index
+from runner.stacks.origins import address_of, checked, is_local, refuse_archive, refuse_index
 
 #: Pipenv's: `sys_platform = "== 'linux'"`.
 MARKERS = ("python_version", "python_full_version", "sys_platform", "os_name", "platform_system", "platform_machine")
@@ -57,7 +57,7 @@ def _of_project(dependencies: Iterable[Requirement], uv: Mapping[str, Any]) -> I
     sources = {canonicalize_name(name): source for name, source in uv.get("sources", {}).items()}
     for wanted in dependencies:
         source = _applying(sources.get(canonicalize_name(wanted.name), {}))
-        if is_local(source):
+        if _is_beside(source):
             continue
         _refuse_named_index(source.get("index", ""), _by_name(rows))
         if address := address_of(source):
@@ -76,7 +76,7 @@ def _of_table(name: str, wanted: Any, indexes: Mapping[str, str]) -> Iterator[st
     """https://python-poetry.org/docs/dependency-specification/, and Pipenv's, which is alike."""
     for row in _rows(wanted):
         # Extras are asked for by nobody here.
-        if row.get("optional") or is_local(row):
+        if row.get("optional") or _is_beside(row):
             continue
         _refuse_named_index(row.get("source") or row.get("index") or "", indexes)
         extras = f"[{','.join(row['extras'])}]" if row.get("extras") else ""
@@ -84,6 +84,13 @@ def _of_table(name: str, wanted: Any, indexes: Mapping[str, str]) -> Iterator[st
         what = f" @ {address}" if address else specifier(row.get("version", "*"))
         marker = _marker(row)
         yield checked(f"{name}{extras}{what}{f' ; {marker}' if marker else ''}")
+
+
+def _is_beside(table: Mapping[str, Any]) -> bool:
+    """Whether a package is a folder of this disk; ValueError for a file of it, which would have to be installed."""
+    for name in ("path", "file"):
+        refuse_archive(str(table.get(name, "")))
+    return is_local(table)
 
 
 def _rows(wanted: Any) -> list[Mapping[str, Any]]:

@@ -41,6 +41,13 @@ def test_what_only_binds_a_version_is_asked_for_by_nobody(tmp_path: Path) -> Non
     assert (found.requirements, found.constraints) == (("django",), ("celery==5.4", "urllib3<2"))
 
 
+def test_files_that_include_each_other_are_read_once(tmp_path: Path) -> None:
+    (tmp_path / "base.txt").write_text("-r requirements.txt\n-c base.txt\ncelery\n")
+    found = packages(tmp_path, requirements_dot_txt="-r base.txt\n-r ./requirements.txt\ndjango\n")
+    assert found.requirements == ("celery", "django")
+    assert set(found.constraints) == {"celery", "django"}
+
+
 def test_addresses_in_a_requirements_file(tmp_path: Path) -> None:
     text = (
         "-e git+https://h.org/a.git@v1#egg=a\n"
@@ -362,6 +369,24 @@ def test_a_virtual_environment_in_place_of_a_file(tmp_path: Path) -> None:
 )
 def test_poetrys_constraints_as_pep_440_has_them(poetry: str, pep_440: str) -> None:
     assert specifier(poetry) == pep_440
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("requirements.txt", "{}\n"),
+        ("requirements.txt", "acme @ {} ; python_version > '3'\n"),
+        ("pyproject.toml", '[tool.poetry.dependencies]\nacme = {{path = "{}"}}\n'),
+        ("pyproject.toml", '[project]\ndependencies = ["acme"]\n[tool.uv.sources]\nacme = {{path = "{}"}}\n'),
+        ("Pipfile", '[packages]\nacme = {{file = "{}"}}\n'),
+    ],
+)
+@pytest.mark.parametrize(
+    "archive", ["./vendor/acme-1.0-py3-none-any.whl", "vendor/acme-1.0.tar.gz", "/srv/acme-1.0.zip"]
+)
+def test_a_packages_file_on_this_disk_is_not_just_there(tmp_path: Path, name: str, text: str, archive: str) -> None:
+    with pytest.raises(UsageError, match=r"acme-1\.0.*is a package's file on this disk, which is not installed here"):
+        packages(tmp_path, **{name: text.format(archive)})
 
 
 @pytest.mark.parametrize(
