@@ -19,6 +19,7 @@ from runner.errors import UsageError
 from runner.stacks.declared import alternatives
 from runner.stacks.dependencies import VIRTUAL_ENVIRONMENT, read_packages
 from runner.stacks.interpreters import PYTHONS
+from runner.stacks.workspaces import workspace_of
 
 SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
 #: How far below the folder `manage.py` is looked for: `src/`, `backend/app/`.
@@ -234,8 +235,17 @@ def _dependencies(project: Path, folder: Path) -> tuple[Path, ...]:
         for name, locks in WANTED:
             path = place / name
             if path.is_file() and read_packages("", [path]).requirements:
-                return (path, *(place / lock for lock in locks if (place / lock).is_file()))
+                return (path, *_locks(path, locks))
     return ()
+
+
+def _locks(path: Path, names: Sequence[str]) -> list[Path]:
+    """Those beside a file that names packages; of a member of uv's workspace, the one beside the workspace's root."""
+    found = [lock for name in names if (lock := path.with_name(name)).is_file()]
+    root = workspace_of(path) if path.name == "pyproject.toml" and not found else None
+    if root is not None and (lock := root.with_name("uv.lock")).is_file():
+        return [lock]
+    return found
 
 
 def _python(project: Path, folder: Path) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from runner.stacks.origins import address_of, checked, is_local, refuse_archive, refuse_index
+from runner.stacks.workspaces import uv_table
 
 #: Pipenv's: `sys_platform = "== 'linux'"`.
 MARKERS = ("python_version", "python_full_version", "sys_platform", "os_name", "platform_system", "platform_machine")
@@ -32,7 +33,7 @@ def of_pyproject(path: Path) -> Iterator[str]:
         # Of what [project] names, Poetry's own table says where it is.
         beside = {canonicalize_name(name) for name, wanted in named.items() if any(map(is_local, _rows(wanted)))}
         asked = [wanted for wanted in dependencies if canonicalize_name(wanted.name) not in beside]
-        yield from _of_project(asked, tool.get("uv", {}))
+        yield from _of_project(asked, uv_table(path))
     rows = poetry.get("source", [])
     _refuse_indexes(row for row in rows if row.get("priority") != "explicit")
     for name, wanted in named.items():

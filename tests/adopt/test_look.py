@@ -86,6 +86,17 @@ def test_a_lock_stands_beside_what_is_wanted(tmp_path: Path, name: str, lock: st
     assert look_at(project).dependencies == (project / name, project / lock)
 
 
+def test_a_member_of_a_workspace_has_the_lock_of_its_root(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "backend")
+    (project / "pyproject.toml").write_text('[project]\nname = "backend"\ndependencies = ["django"]\n')
+    (tmp_path / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["backend"]\n')
+    (tmp_path / "uv.lock").touch()
+    for folder in (tmp_path, project):
+        assert look_at(folder).dependencies == (project / "pyproject.toml", tmp_path / "uv.lock")
+    (project / "poetry.lock").touch()
+    assert look_at(tmp_path).dependencies == (project / "pyproject.toml", project / "poetry.lock")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "python"),
     [
