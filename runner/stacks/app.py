@@ -315,7 +315,6 @@ def make_overlay(
         "probe": PROBE_QUERY,
         "timing": timing,
         "process": asdict(process or Process()),
-        "settings_alone": SETTINGS_ALONE.pattern,
     }
     own = {f"{KEPT_BACK}{name}" if SETTINGS_ALONE.fullmatch(name) else name: value for name, value in app.env.items()}
     env = {

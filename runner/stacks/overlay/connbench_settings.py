@@ -4,15 +4,15 @@ Runs inside the app's environment, where nothing of the runner can be imported. 
 environment variable, CONNBENCH_OVERLAY: a JSON object with `settings` (the app's own module), `databases`, `aliases`
 (what becomes of the app's other databases), `allowed_hosts` (put behind the app's own), `middleware` (put before the
 app's own), `apps` (put behind them), `plain_static` (whether static files go without hashes in their names) and
-`process` (what driver and pool need), `settings_alone` (a pattern of variables that the app's settings may read, and
-that would otherwise steer the server, or libpq past what DATABASES say); `token`, `probe` and `timing` are for the
-timing middleware. `runserver` has no option for its log: CONNBENCH_RUNSERVER_LOG names the file.
+`process` (what driver and pool need); `token`, `probe` and `timing` are for the timing middleware. Variables of the
+app's that would steer the server come as CONNBENCH_KEPT_BACK_<name>, and are there while its settings are imported;
+libpq's are taken away then, wherever they come from: PGHOSTADDR goes before the HOST of DATABASES. `runserver` has no
+option for its log: CONNBENCH_RUNSERVER_LOG names the file.
 """
 
 import importlib
 import json
 import os
-import re
 import sys
 from typing import Any
 
@@ -22,9 +22,9 @@ _overlay = json.loads(os.environ["CONNBENCH_OVERLAY"])
 if _overlay["process"]["driver"] == "pymysql":
     # Django knows MySQLdb alone. Its backend is loaded after the settings, so that it finds PyMySQL in its place.
     importlib.import_module("pymysql").install_as_MySQLdb()
-for _name, _value in list(os.environ.items()):
-    if _name.startswith("CONNBENCH_KEPT_BACK_"):
-        os.environ[_name.removeprefix("CONNBENCH_KEPT_BACK_")] = _value
+_PREFIX = "CONNBENCH_KEPT_BACK_"
+_kept_back = {name.removeprefix(_PREFIX): value for name, value in os.environ.items() if name.startswith(_PREFIX)}
+os.environ.update(_kept_back)
 
 
 def __dir__() -> list[str]:
@@ -38,7 +38,7 @@ def __getattr__(name: str) -> Any:
 
 _app = importlib.import_module(_overlay["settings"])
 del __dir__, __getattr__
-for _name in filter(re.compile(_overlay["settings_alone"]).fullmatch, list(os.environ)):
+for _name in [name for name in os.environ if name in _kept_back or name.startswith("PG")]:
     del os.environ[_name]
 _pymysql = sys.modules.get("pymysql")
 if _overlay["process"]["driver"] == "mysqlclient" and sys.modules.get("MySQLdb", ...) is _pymysql:
