@@ -11,13 +11,16 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from dotenv import dotenv_values
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from runner.errors import UsageError
+from runner.stacks.declared import alternatives
 from runner.stacks.dependencies import VIRTUAL_ENVIRONMENT, read_packages
+from runner.stacks.env_file import read_env_file
 from runner.stacks.interpreters import PYTHONS
+from runner.stacks.workspaces import workspace_of
 
 SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
 #: How far below the folder `manage.py` is looked for: `src/`, `backend/app/`.
@@ -42,7 +45,10 @@ ENV_FILES = (".env", ".env.local")
 ENV_EXAMPLES = (".env.example", ".env.sample", ".env.dist", ".env.template", "env.example", "example.env")
 #: Folders that hold no project of the user's own.
 FOREIGN = frozenset({"node_modules", "site-packages", "venv", "env", "dist", "build", "__pycache__"})
-_VERSION = re.compile(r"(\d+\.\d+)")
+#: Patch releases that a series of Python may come to have.
+MOST_PATCHES = 100
+#: At a line's start: the name of a virtual environment, as pyenv has it there too, may have another's in it.
+_VERSION = re.compile(r"^(?:c?python-)?(3\.\d+)", re.MULTILINE)
 _CLASSES = re.compile(r"^\s*(from|import)\s+configurations\b", re.MULTILINE)
 
 
@@ -176,7 +182,7 @@ def _settings_named(path: Path) -> list[str]:
 
 def _settings_given(env_files: Sequence[Path]) -> list[str]:
     """Those that environment files give; the last one counts, as it does where they are read."""
-    given = [dotenv_values(path).get(SETTINGS_VARIABLE) for path in env_files]
+    given = [read_env_file(path).get(SETTINGS_VARIABLE) for path in env_files]
     return [name for name in given if name][-1:]
 
 
@@ -248,12 +254,21 @@ def _dependencies(project: Path, folder: Path) -> tuple[Path, ...]:
         for name, locks in WANTED:
             path = place / name
             if path.is_file() and read_packages("", [path]).requirements:
-                return (path, *(place / lock for lock in locks if (place / lock).is_file()))
+                return (path, *_locks(path, locks))
     return ()
 
 
+def _locks(path: Path, names: Sequence[str]) -> list[Path]:
+    """Those beside a file that names packages; of a member of uv's workspace, the one beside the workspace's root."""
+    found = [lock for name in names if (lock := path.with_name(name)).is_file()]
+    root = workspace_of(path) if path.name == "pyproject.toml" and not found else None
+    if root is not None and (lock := root.with_name("uv.lock")).is_file():
+        return [lock]
+    return found
+
+
 def _python(project: Path, folder: Path) -> tuple[str, str]:
-    """The version that a file names, or one that `requires-python` lets in; empty where the runner's own will do."""
+    """The version that a file names, or one that its bounds let in; empty where the runner's own will do."""
     for place in _places(project, folder):
         for name in (".python-version", "runtime.txt"):
             path = place / name
@@ -261,24 +276,45 @@ def _python(project: Path, folder: Path) -> tuple[str, str]:
                 return found[1], name
         path = place / "pyproject.toml"
         if path.is_file() and (version := _other_python(_requires_python(path))):
-            return version, "pyproject.toml"
+            return version, path.name
+        path = place / "Pipfile"
+        if path.is_file() and (version := _of_pipfile(path)):
+            return version, path.name
     return "", ""
 
 
 def _requires_python(path: Path) -> str:
+    """`requires-python`, or else Poetry's own word; in the latter's several, one that holds is enough."""
+    content = _toml(path)
+    poetry = content.get("tool", {}).get("poetry", {}).get("dependencies", {})
+    return str(content.get("project", {}).get("requires-python") or poetry.get("python", ""))
+
+
+def _of_pipfile(path: Path) -> str:
+    """https://pipenv.pypa.io/en/latest/pipfile.html: one version, no bounds."""
+    requires = _toml(path).get("requires", {})
+    found = _VERSION.match(str(requires.get("python_full_version") or requires.get("python_version", "")))
+    return found[1] if found else ""
+
+
+def _toml(path: Path) -> dict[str, Any]:
     try:
-        return str(tomllib.loads(_text(path)).get("project", {}).get("requires-python", ""))
+        return tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
 
 
 def _other_python(wanted: str) -> str:
-    """The oldest that `requires-python` lets in, where it shuts out the runner's own."""
+    """The oldest that a project's bounds let in, where they shut out the runner's own."""
     try:
-        allowed = SpecifierSet(wanted)
-    except InvalidSpecifier:
+        allowed = [SpecifierSet(part) for part in alternatives(wanted)]
+    except ValueError:
         return ""
-    # Patch releases are as good as any: a bound such as >=3.11.4 does not shut the series out.
-    fitting = [version for version in PYTHONS if allowed.contains(f"{version}.99")]
+    # A bound may be within a series: any of its patch releases will do.
+    fitting = [
+        version
+        for version in PYTHONS
+        if any(bounds.contains(f"{version}.{patch}") for bounds in allowed for patch in range(MOST_PATCHES))
+    ]
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     return fitting[0] if wanted and fitting and own not in fitting else ""

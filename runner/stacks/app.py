@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from dotenv import dotenv_values
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -21,6 +20,7 @@ from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.databases.base import Account
 from runner.stacks.dependencies import AppPackages, read_packages
+from runner.stacks.env_file import read_env_file
 from runner.stacks.poolers.base import PoolerSpec
 from runner.stacks.servers.base import PROBE_QUERY
 
@@ -135,13 +135,13 @@ class App:
 
     @property
     def env(self) -> Mapping[str, str]:
-        """Environment variables of its processes; UsageError where a file of them is missing."""
+        """Environment variables of its processes; UsageError where a file of them is missing or no text."""
         found: dict[str, str] = {}
         for name in self.description.env_files:
             path = self.source.parent / name
             if not path.is_file():
                 raise UsageError(f"{self.source}: env_files: there is no {path}")
-            found |= {key: value for key, value in dotenv_values(path).items() if value is not None}
+            found |= read_env_file(path)
         return {**found, **self.description.env}
 
     @property
