@@ -12,13 +12,13 @@ from runner.apps import with_app
 from runner.errors import UsageError
 from runner.matrix.axes import PACKAGES, SECTIONS, SHARED
 from runner.matrix.cells import Cell, SkippedCell
-from runner.matrix.expansion import Expansion, expand
+from runner.matrix.expansion import Expansion, expand, value_slug
 from runner.matrix.limits import AdviseSpec
 from runner.matrix.prediction import RESERVED, predict
 from runner.matrix.spec import MatrixFile
 from runner.matrix.variants import Variant, cell_of, parse_variant
 from runner.report.paste import paste_of
-from runner.stacks.app import App
+from runner.stacks.app import App, slug
 
 #: As good as any number of clients on one host, and of connections that a database lets in.
 ANY_CLIENTS, ANY_CONNECTIONS = 10_000, 1_000_000
@@ -44,6 +44,7 @@ def make_search(matrix: MatrixFile, limits: AdviseSpec, app: App, looks: int) ->
     questions: dict[str, list[Cell]] = {}
     for cell in (with_app(cell, app) for cell in expansion.cells):
         _refuse_without_windows(cell)
+        _refuse_what_no_schedule_asks(cell, limits)
         questions.setdefault(_question_of(cell), []).append(cell)
     contests, cells, ruled_out = [], [], []
     for name, asked in questions.items():
@@ -66,6 +67,18 @@ def _refuse_without_windows(cell: Cell) -> None:
         )
 
 
+def _refuse_what_no_schedule_asks(cell: Cell, limits: AdviseSpec) -> None:
+    """A schedule of fixed rate is answered whole at the most."""
+    scheduled = cell.load.rate
+    if limits.rate is None or not isinstance(scheduled, float) or limits.rate <= scheduled * limits.hosts:
+        return
+    raise UsageError(
+        f"{cell.id}: --rate {limits.rate:g}: its schedule (load.rate: {scheduled:g} on each host) asks for no more "
+        f"than {scheduled * limits.hosts:g} requests/s, and so no setting answers more; drive it at "
+        f"{limits.rate / limits.hosts:g} or above, or let the highest rate be found (load.rate: search)"
+    )
+
+
 def _question_of(cell: Cell) -> str:
     """What is no setting to choose: the database, the load, versions."""
     given = {axis: value for axis, value in cell.axes.items() if _is_given(axis)}
@@ -84,13 +97,21 @@ def _present(matrix: MatrixFile, limits: AdviseSpec, asked: Sequence[Cell]) -> C
         return next((cell for cell in asked if reference in (None, cell.connection_name)), asked[0])
     where, given = "--present", {axis: value for axis, value in asked[0].axes.items() if _is_given(axis)}
     wanted = parse_variant(limits.present, where)
-    if wanted.app or wanted.revision or wanted.versions or set(wanted.names) & {"database"}:
+    foreign = any(map(_is_given, (*wanted.names, *wanted.parameters)))
+    if foreign or wanted.app or wanted.revision or wanted.versions:
         raise UsageError(f"{where}: {limits.present}: names server, connection, pooler and their parameters alone")
     names: Mapping[str, Any] = {"database": asked[0].database_name}
-    parameters = {axis: value for axis, value in given.items() if "." in axis}
-    cell = cell_of(matrix, wanted.over(Variant(names, parameters)), f"{asked[0].database_name}-present", where)
+    parameters = {axis: value for axis, value in given.items() if axis not in SECTIONS}
+    cell = cell_of(matrix, wanted.over(Variant(names, parameters)), _present_id(asked[0]), where)
     cell = replace(cell, versions=asked[0].versions)
     return next((one for one in asked if _settings(one) == _settings(cell)), cell)
+
+
+def _present_id(cell: Cell) -> str:
+    """Of today's settings under the question that a cell is asked: no other question's."""
+    given = [axis for axis in cell.axes if _is_given(axis) and axis != "database"]
+    values = (f"{slug(axis.rpartition('.')[2])}-{value_slug(cell.axes[axis])}" for axis in given)
+    return "-".join([cell.database_name, "present", *values])
 
 
 def _settings(cell: Cell) -> tuple[Any, ...]:

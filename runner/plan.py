@@ -368,6 +368,7 @@ def plan_of_two(base: Cell, candidate: Cell, matrix: MatrixFile, seed: int, bloc
 def plan_of_rounds(cells: Sequence[Cell], matrix: MatrixFile, seed: int, blocks: int) -> Plan:
     """Cells that may be left out of later blocks (`regrouped`): at most `blocks` of all of them."""
     by_id = {cell.id: cell for cell in cells}
+    assert len(by_id) == len(cells), "two cells of one id: one of them would be lost"
     keys = {cell.id: group.database_key for group in _groups(cells) for cell in group.cells}
     groups = [group for block in range(1, blocks + 1) for group in _drawn(block, cells, keys, seed)]
     return Plan(seed, False, blocks, by_id, matrix.sampling, tuple(groups), roles=matrix.roles, hosts=matrix.hosts)

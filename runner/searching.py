@@ -11,7 +11,7 @@ from runner.load.generator import Driven
 from runner.load.recorder import COUNT_WINDOW
 from runner.load.records import read_records
 from runner.load.search import Outcome, RateSearch
-from runner.matrix.slo import ServiceLevel
+from runner.matrix.slo import LEFT_BEHIND, ServiceLevel
 from runner.results.schema import Arrivals, Latency, RateStep
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: Of the rate that the closed count made: low enough to be held as a rule, so that the search begins with growth.
 START_SHARE = 0.5
-#: More arrivals than this that never left are a queue that grows, not the chance of the moment at which the step ended.
-LEFT_BEHIND = 0.01
 
 
 class CapacitySearch:

@@ -89,6 +89,11 @@ def test_who_is_left_of_several_groups_comes_together_on_its_own_database() -> N
     assert regrouped(plan, 3, []) == ()
 
 
+def test_no_cell_is_lost_to_another_of_its_id() -> None:
+    with pytest.raises(AssertionError, match="two cells of one id"):
+        plan_of_rounds([*cells(2), *cells(1)], make_matrix({"connection": ["forever"]}), 7, 2)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0

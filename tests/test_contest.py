@@ -10,6 +10,7 @@ from runner.contest import Search, make_search
 from runner.errors import UsageError
 from runner.matrix.limits import AdviseSpec
 from runner.matrix.spec import MatrixFile
+from runner.plan import plan_of_rounds
 from runner.stacks.app import App, load_app
 from tests.matrix.examples import GTHREAD, POSTGRES, UWSGI, age, bouncer, make_matrix, pool
 
@@ -47,6 +48,20 @@ def test_today_s_settings_need_not_be_in_the_matrix() -> None:
     assert contest.candidates[0].cell == "pg-present"
     assert contest.candidates[0].budget.each == 8
     assert len(contest.candidates) == 10
+
+
+@pytest.mark.parametrize("django", ["django", "versions.django"])
+def test_today_s_settings_are_measured_under_each_question_s_own_load_and_versions(django: str) -> None:
+    matrix = make_matrix({"database": ["pg"], "load.users": [4, 8], django: ["5.1", "5.2"], **ALL})
+    found = search(matrix, present="server=uwsgi,server.threads=2")
+    by_id = {cell.id: cell for cell in found.cells}
+    assert len(by_id) == len(found.cells) == len(plan_of_rounds(found.cells, matrix, 7, 1).cells)
+    for contest in found.question.contests:
+        asked = [by_id[one.cell] for one in contest.candidates]
+        assert by_id[contest.present].server.process_count == 4
+        assert by_id[contest.present].server.threads_per_process == 2
+        assert len({(cell.load.users, *cell.versions.items()) for cell in asked}) == 1
+        assert len({(cell.axes["load.users"], cell.axes[django]) for cell in asked}) == 1
 
 
 def test_what_does_not_fit_is_not_measured_and_listed_with_the_reason() -> None:
@@ -161,6 +176,14 @@ def test_the_load_decides_what_is_compared(load: dict[str, Any], metric: str) ->
     assert search(matrix).question.contests[0].metric == metric
 
 
+@pytest.mark.parametrize(
+    "load", [{}, {"model": "open", "rate": 150.0}, {"model": "open", "rate": "search", "slo": {"p95": "200ms"}}]
+)
+def test_a_rate_that_the_load_can_show_may_be_asked_for(load: dict[str, Any]) -> None:
+    matrix = make_matrix({"database": ["pg"], **ALL}, load={"users": 16, **load})
+    assert len(search(matrix, rate=300, hosts=2, max_connections=500).cells) == 9
+
+
 def test_the_simplest_has_the_fewest_moving_parts() -> None:
     matrix = make_matrix(
         {
@@ -188,9 +211,18 @@ def test_the_simplest_has_the_fewest_moving_parts() -> None:
     ("matrix", "limits", "words"),
     [
         ({"load": {"windows": 0}}, {}, "it has no windows"),
+        (
+            {"load": {"model": "open", "rate": 100.0}},
+            {"rate": 300, "hosts": 2},
+            "--rate 300: its schedule (load.rate: 100 on each host) asks for no more than 200 requests/s",
+        ),
         ({}, {"present": "server=uswgi"}, "--present: server: found 'uswgi'"),
         ({}, {"present": "database=my"}, "--present: database=my: names server, connection, pooler"),
         ({}, {"present": "django=5.1"}, "names server, connection, pooler"),
+        ({}, {"present": "server=uwsgi,load.users=1"}, "names server, connection, pooler and their parameters alone"),
+        ({}, {"present": "database.driver=psycopg2"}, "names server, connection, pooler and their parameters alone"),
+        ({}, {"present": "databases.pg.driver=psycopg2"}, "names server, connection, pooler and their parameters"),
+        ({}, {"present": "versions.django=5.1"}, "names server, connection, pooler and their parameters alone"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(matrix: dict[str, Any], limits: dict[str, Any], words: str) -> None:

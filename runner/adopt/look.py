@@ -18,6 +18,7 @@ from packaging.specifiers import SpecifierSet
 from runner.errors import UsageError
 from runner.stacks.declared import alternatives
 from runner.stacks.dependencies import VIRTUAL_ENVIRONMENT, read_packages
+from runner.stacks.env_file import read_env_file
 from runner.stacks.interpreters import PYTHONS
 from runner.stacks.workspaces import workspace_of
 
@@ -70,7 +71,7 @@ class Found:
     env_examples: tuple[Path, ...]
     #: Below manage.py's folder, where its code is imported from: `src`; empty where the two are one.
     python_path: tuple[Path, ...] = ()
-    #: What an entry point names in the place of what manage.py does, where nobody has said which it is to be.
+    #: What .env or an entry point names in the place of what manage.py does, where nobody has said which it is to be.
     deployed_settings: str = ""
 
 
@@ -100,7 +101,8 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
     for path in (manage, *entries):
         if _CLASSES.search(_text(path)):
             raise UsageError(f"{path} uses django-configurations: settings that are classes cannot be overlaid")
-    deployed = next((name for name in map(_settings_named, entries) if name not in ("", settings)), "")
+    env_files = _beside(project, folder, ENV_FILES)
+    named = (name for names in (_settings_given(env_files), *map(_settings_named, entries)) for name in names)
     python, python_from = _python(project, folder)
     return Found(
         folder=folder,
@@ -111,10 +113,10 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
         dependencies=tuple(path.resolve() for path in dependencies) or _dependencies(project, folder),
         python=python,
         python_from=python_from,
-        env_files=_beside(project, folder, ENV_FILES),
+        env_files=env_files,
         env_examples=_beside(project, folder, ENV_EXAMPLES),
         python_path=() if root == project else (root,),
-        deployed_settings="" if told else deployed,
+        deployed_settings="" if told else next((name for name in named if name != settings), ""),
     )
 
 
@@ -152,8 +154,11 @@ def _roots(project: Path) -> list[Path]:
 
 def _settings_module(manage: Path) -> str:
     """The default that manage.py gives; where it works that out, the only settings beside an entry point."""
-    if named := _settings_named(manage):
-        return named
+    named = _settings_named(manage)
+    if len(named) > 1:
+        raise UsageError(f"{manage} names {' and '.join(named)}: name the one to measure with --settings")
+    if named:
+        return named[0]
     found = [
         f"{path.parent.name}.settings"
         for root in _roots(manage.parent)
@@ -168,13 +173,17 @@ def _settings_module(manage: Path) -> str:
     return found[0]
 
 
-def _settings_named(path: Path) -> str:
-    """The settings module that a file gives as a constant; empty where it gives none."""
-    for node in ast.walk(_parsed(path)):
-        value = _value_given(node)
-        if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            return value.value
-    return ""
+def _settings_named(path: Path) -> list[str]:
+    """The settings modules that a file gives as constants, each once."""
+    values = (_value_given(node) for node in ast.walk(_parsed(path)))
+    constants = (value.value for value in values if isinstance(value, ast.Constant))
+    return list(dict.fromkeys(value for value in constants if isinstance(value, str)))
+
+
+def _settings_given(env_files: Sequence[Path]) -> list[str]:
+    """Those that environment files give; the last one counts, as it does where they are read."""
+    given = [read_env_file(path).get(SETTINGS_VARIABLE) for path in env_files]
+    return [name for name in given if name][-1:]
 
 
 def _value_given(node: ast.AST) -> ast.expr | None:
@@ -215,9 +224,19 @@ def _entry_point(root: Path, settings: str, kind: str) -> str:
     beside = [f"{path.parent.name}.{kind}" for path in sorted(root.glob(f"*/{kind}.py"))]
     for module in (*inside, *beside):
         source = _source_of(root, module)
-        if source is not None and "application" in _text(source):
+        if source is not None and _makes_application(_parsed(source)):
             return f"{module}:application"
     return ""
+
+
+def _makes_application(module: ast.Module) -> bool:
+    """Whether the name is bound somewhere: `application = …`, or an import of it."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.alias) and "application" in (node.name, node.asname):
+            return True
+        if isinstance(node, ast.Name) and node.id == "application" and isinstance(node.ctx, ast.Store):
+            return True
+    return False
 
 
 def _places(project: Path, folder: Path) -> list[Path]:

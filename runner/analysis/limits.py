@@ -14,6 +14,7 @@ import numpy as np
 from runner.analysis.advice_model import Candidate
 from runner.analysis.inference import ALPHA, p_value_above, paired
 from runner.matrix.limits import AdviseSpec
+from runner.matrix.slo import LEFT_BEHIND
 from runner.results.schema import AttemptRecord
 
 #: One attempt that is invalid may be the machine's fault; two are the cell's.
@@ -99,8 +100,17 @@ def _times(sound: Sequence[AttemptRecord]) -> list[float]:
 
 def _rates(sound: Sequence[AttemptRecord]) -> list[float]:
     """Of one host: the capacity where it was searched, else what was answered."""
-    found = (record.capacity.held_rps if record.capacity is not None else record.throughput_rps for record in sound)
-    return [value for value in found if value is not None]
+    return [value for record in sound if (value := _rate(record)) is not None]
+
+
+def _rate(record: AttemptRecord) -> float | None:
+    """None where nothing is known of it: also where the generator could not make the lowest rate that was tried."""
+    if record.capacity is None:
+        return record.throughput_rps
+    # A rate that was missed twice with none below it that was held: nothing is.
+    return (
+        0.0 if record.capacity.held_rps is None and record.capacity.failed_rps is not None else record.capacity.held_rps
+    )
 
 
 def _slow(sound: Sequence[AttemptRecord], limits: AdviseSpec, level: float | None) -> str:
@@ -116,17 +126,43 @@ def _weak(sound: Sequence[AttemptRecord], limits: AdviseSpec, level: float | Non
     if limits.rate is None:
         return ""
     seen = [rate * limits.hosts for rate in _rates(sound)]
-    missed = is_missed([math.log(limits.rate / value) for value in seen if value > 0], level)
+    lacking = (_lacking(record, limits.rate / limits.hosts) for record in sound)
+    missed = is_missed([value for value in lacking if value is not None], level)
     return f"answers {_span(seen)} requests/s on all hosts for {limits.rate:g} expected" if missed else ""
 
 
+def _lacking(record: AttemptRecord, wanted: float) -> float | None:
+    """The logarithm of the rate that a host has to answer over its own; None where nothing is known of that."""
+    rate = _rate(record)
+    if rate is None:
+        return None
+    lacking = math.log(wanted / rate) if rate > 0 else math.inf
+    return min(lacking, 0.0) if rate > 0 and _kept_up(record) else lacking
+
+
+def _kept_up(record: AttemptRecord) -> bool:
+    """Whether all left that was due on a schedule of fixed rate, which is nowhere below the rate that is wanted.
+
+    What its rate lacks then is the chance of the moments at which requests were due, and no fault of the setting's.
+    """
+    arrivals = record.arrivals
+    return record.capacity is None and arrivals is not None and arrivals.dropped <= LEFT_BEHIND * arrivals.due
+
+
 def is_missed(excess: Sequence[float], level: float | None) -> bool:
-    """Whether figures are above a limit, each as the logarithm of its ratio to that: as `shortfall` has it."""
+    """Whether figures are above a limit, each as the logarithm of its ratio to that: as `shortfall` has it.
+
+    Infinite is what is beyond all measure, as no answer at all is. A t test knows no such figure: there it counts as
+    the worst of the others, and where there are none, the limit is missed at the first look.
+    """
     if not excess:
         return False
     if level is None:
         return float(np.median(excess)) > 0
-    p = p_value_above(paired(excess))
+    finite = [value for value in excess if value < math.inf]
+    if not finite:
+        return level > 0
+    p = p_value_above(paired([min(value, max(finite)) for value in excess]))
     return p is not None and p < level
 
 

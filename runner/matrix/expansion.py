@@ -180,7 +180,7 @@ def _chosen(axes: _Axes, values: Mapping[str, Any], section: str) -> dict[tuple[
 
 def _cell_id(axes: _Axes, values: Mapping[str, Any]) -> str:
     names = [_slug(values[axis]) for axis in axes.named]
-    parameters = [f"{label}-{_value_slug(values[axis])}" for axis, label in axes.labels.items() if axis in values]
+    parameters = [f"{label}-{value_slug(values[axis])}" for axis, label in axes.labels.items() if axis in values]
     return "-".join([*names, *parameters])
 
 
@@ -188,7 +188,8 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _value_slug(value: object) -> str:
+def value_slug(value: object) -> str:
+    """An axis value as it stands in ids."""
     text = "none" if value is None else str(value)
     if parse_source(text) is not None:
         # What tells references apart is at the end.

@@ -8,6 +8,8 @@ from runner.durations import Duration
 from runner.models import Strict
 from runner.shares import ShareText, parse_share, write_share
 
+#: More arrivals than this that never left are a queue that grows, not the chance of the moment at which driving ended.
+LEFT_BEHIND = 0.01
 _HIGHEST_RATE = 100_000.0
 
 RateValue = Annotated[float, Field(gt=0, le=_HIGHEST_RATE)] | Literal["search"]

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from runner.errors import UsageError
-from runner.matrix.axes import LOAD, POOLER, SECTIONS, parse_parameter, unknown_part
+from runner.matrix.axes import LOAD, POOLER, SECTIONS, SHARED, parse_parameter, unknown_part
 from runner.matrix.cells import Cell
 from runner.matrix.document import nearest, not_among
 from runner.matrix.expansion import expand
@@ -108,7 +108,8 @@ def _refuse_unknown(matrix: MatrixFile, key: str, axes: Mapping[str, str], where
     assert parameter is not None, "let pass when it was read"
     if not parameter.applies_to({axis: axes.get(axis) for axis in SECTIONS}):
         raise UsageError(f"{where}: {key} is no parameter of {', '.join(axes.values())}")
-    spec = matrix.load if parameter.section == LOAD else getattr(matrix, parameter.section)[parameter.name]
+    section = getattr(matrix, parameter.section)
+    spec = section if parameter.section in SHARED else section[parameter.name]
     unknown = unknown_part(spec, parameter.path)
     if unknown is not None and unknown[0] < len(parameter.path):
         raise UsageError(f"{where}: {key}: no such parameter: {not_among(parameter.path[unknown[0]], unknown[1])}")

@@ -28,6 +28,11 @@ ROOT = Path(__file__).resolve().parents[2]
 OVERLAY = Path(__file__).parent / "overlay"
 QUERY_AT_IMPORT = "connbench_query_at_import.QueryAtImport"
 MASK = "********"
+#: Variables that an app's settings may read, and that steer more than them where they are in the environment: a server
+#: (its options go before a cell's, or beside them), or libpq (PGHOSTADDR goes before DATABASES' HOST).
+SETTINGS_ALONE = re.compile(r"(GUNICORN|UVICORN|UWSGI|GRANIAN)_\w+|WEB_CONCURRENCY|PG[A-Z_]+")
+#: What such a variable is called until the settings are imported.
+KEPT_BACK = "CONNBENCH_KEPT_BACK_"
 
 #: As a matrix names the databases.
 Engine = Literal["postgres", "mysql"]
@@ -311,8 +316,9 @@ def make_overlay(
         "timing": timing,
         "process": asdict(process or Process()),
     }
+    own = {f"{KEPT_BACK}{name}" if SETTINGS_ALONE.fullmatch(name) else name: value for name, value in app.env.items()}
     env = {
-        **app.env,
+        **own,
         "CONNBENCH_OVERLAY": json.dumps(content),
         "DJANGO_SETTINGS_MODULE": "connbench_settings",
         "PYTHONPATH": os.pathsep.join(app.python_path),
@@ -322,4 +328,4 @@ def make_overlay(
     # As it is, and as it stands in the JSON above.
     hidden = [token, *filter(None, {password: None, json.dumps(password)[1:-1]: None})]
     shown = {"default": {**database, "PASSWORD": MASK}}
-    return Overlay(env, token, shown, hidden, frozenset(app.env))
+    return Overlay(env, token, shown, hidden, frozenset(own))

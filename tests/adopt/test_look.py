@@ -48,6 +48,32 @@ def test_settings_that_only_an_entry_point_names_are_told(tmp_path: Path) -> Non
         "site_of_mine.settings.production",
     )
     assert look_at(project, found.settings).deployed_settings == "", "somebody has said which"
+    (project / ".env").write_text("DJANGO_SETTINGS_MODULE=site_of_mine.settings.live\n")
+    assert look_at(project).deployed_settings == "site_of_mine.settings.live", "the environment goes before all files"
+
+
+def test_a_manage_py_that_names_two_settings_is_asked_about(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    manage = project / "manage.py"
+    two = "if 'test' in sys.argv:\n    os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site_of_mine.test')\n"
+    manage.write_text(manage.read_text() + two)
+    with pytest.raises(UsageError, match=r"names site_of_mine\.settings and site_of_mine\.test: name the one"):
+        look_at(project)
+    assert look_at(project, "site_of_mine.settings").settings == "site_of_mine.settings"
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("app = get_wsgi_application()", ""),
+        ("app = application = get_wsgi_application()", "site_of_mine.wsgi:application"),
+        ("from site_of_mine.asgi import application", "site_of_mine.wsgi:application"),
+    ],
+)
+def test_an_entry_point_is_what_binds_the_name(tmp_path: Path, line: str, found: str) -> None:
+    project = make_project(tmp_path)
+    (project / "site_of_mine" / "wsgi.py").write_text(f"from django.core.wsgi import get_wsgi_application\n{line}\n")
+    assert look_at(project).wsgi == found
 
 
 def test_a_tool_s_pyproject_without_dependencies_is_passed_over(tmp_path: Path) -> None:
