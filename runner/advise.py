@@ -71,7 +71,11 @@ def run_advise(options: AdviseOptions, results: Console, messages: Console) -> i
     seed = random.SystemRandom().randrange(2**32) if options.run.seed is None else options.run.seed
     say = partial(messages.print, highlight=False, markup=False, soft_wrap=True)
     if not search.cells:
-        raise UsageError("every cell of the matrix is ruled out by its predicted connections: raise the limits")
+        first = search.question.contests[0].candidates[0]
+        raise UsageError(
+            f"every setting is ruled out before it is measured, such as {first.cell}: {first.ruled_out}: "
+            "raise the limits, or put other settings into the matrix"
+        )
     plan = plan_of_rounds(search.cells, matrix, seed, MOST_BLOCKS)
     coarse = DATABASE_SETUP + COARSE * _block_seconds(plan, plan.cells)
     foretell(search.question, len(plan.cells), coarse, limits.within, say)

@@ -51,7 +51,7 @@ def make_search(matrix: MatrixFile, limits: AdviseSpec, app: App, looks: int) ->
         present = with_app(_present(shorter, limits, asked), app)
         members = asked if present in asked else [present, *asked]
         contest = _contest(name, members, present, limits, app)
-        out = {one.cell: one.ruled_out for one in contest.candidates if one.ruled_out and one.cell != present.id}
+        out = contest.not_measured
         contests.append(contest)
         cells += [replace(cell, reference=present.id) for cell in members if cell.id not in out]
         ruled_out += [SkippedCell(cell.id, cell.axes, out[cell.id]) for cell in members if cell.id in out]

@@ -37,6 +37,7 @@ LIMIT = 580
         ({"headroom": "20"}, "--headroom: found '20', allowed: a percentage"),
         ({"memory": "2G"}, "--memory: found '2G', allowed: a size such as '512MB'"),
         ({"max_connections": 0}, "--max-connections: found 0, allowed: 1 or more"),
+        ({"max_connections": 5, "hosts": 9}, "every setting is ruled out before it is measured, such as pg-few-"),
         ({"present": "server=nobody"}, "--present: server: found 'nobody'"),
     ],
 )

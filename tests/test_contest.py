@@ -82,6 +82,18 @@ def test_today_s_settings_are_measured_even_if_they_do_not_fit() -> None:
     assert today.ruled_out
 
 
+def test_a_question_of_which_no_setting_fits_is_not_measured_at_all() -> None:
+    """Each client takes a connection, and after a fault two; the other load's go on."""
+    matrix = make_matrix(
+        {"database": ["pg"], "connection": ["per-request"], "server": ["uwsgi"], "load.users": [4, 16]}
+    )
+    found = search(matrix, max_connections=20, headroom="0%")
+    assert [cell.load.users for cell in found.cells] == [4]
+    assert [skipped.axes["load.users"] for skipped in found.expansion.skipped] == [16]
+    assert len(found.question.contests) == 2
+    assert search(matrix, max_connections=5).cells == ()
+
+
 @pytest.mark.parametrize(
     ("limits", "matrix", "room"),
     [

@@ -208,6 +208,8 @@ class _Race:
 
     def _why_none(self, left_behind: Sequence[str]) -> str:
         """Settings that were never seen at work have broken no limit."""
+        if not self._settings and not self._records:
+            return "every setting is ruled out before it is measured"
         if left_behind:
             return "none of the settings that were measured to the end keeps every limit"
         if any(record.verdict.status == "ok" for record in self._records):

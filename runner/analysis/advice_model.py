@@ -47,6 +47,14 @@ class Contest(Strict):
     present: str
     candidates: Sequence[Candidate]
 
+    @property
+    def not_measured(self) -> Mapping[str, str]:
+        """Cells with the reason. Today's own are measured even if they do not fit, for the sake of any that do."""
+        out = {one.cell: one.ruled_out for one in self.candidates if one.ruled_out}
+        if len(out) < len(self.candidates):
+            out.pop(self.present, None)
+        return out
+
 
 class Question(Strict):
     """advise.json: written before anything is started. `looks` are the most that the race can have."""

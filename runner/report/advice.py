@@ -30,10 +30,12 @@ _UNITS = {"throughput_rps": "requests/s", "capacity_rps": "requests/s", "latency
 def foretell(question: Question, cells: int, coarse: float, within: float, say: Callable[[str], object]) -> None:
     """Before anything is started: what will be measured, what will not, and how long it takes."""
     for contest in question.contests:
-        out = [one for one in contest.candidates if one.ruled_out and one.cell != contest.present]
         say(f"{contest.name}: {counted(len(contest.candidates), 'candidate')}, today's is {contest.present}")
-        for one in out:
-            say(f"  not measured: {one.cell}: {one.ruled_out}")
+        for one in contest.candidates:
+            if one.cell in contest.not_measured:
+                say(f"  not measured: {one.cell}: {one.ruled_out}")
+            elif one.ruled_out:
+                say(f"  today's does not fit: {one.ruled_out}")
     say(
         f"{counted(cells, 'cell')} to measure: a coarse pass of about {duration(coarse)}, then what can still win, "
         f"at most {duration(within)} in all"

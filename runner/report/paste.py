@@ -33,9 +33,7 @@ def _settings(cell: Cell, app: AppDescription) -> str:
     options = held.pop("OPTIONS", {})
     needed = ", ".join(sorted(cell.database.packages | cell.connection.packages))
     aliases = ["default", *(alias for alias, role in app.databases.items() if role == "default" and alias != "default")]
-    # Engines that count or trace were not measured.
-    upon = "  # or one that is built upon it and does not pool"
-    remarks = {"ENGINE": upon} if held["ENGINE"] == cell.database.django_engine else {}
+    remarks = _remarks(cell, held)
     further = Process.of(cell.database, cell.connection).settings
     lines = [
         f"# Behind DATABASES: what is not named here stays as it is. Needs {needed}.",
@@ -54,6 +52,19 @@ def _settings(cell: Cell, app: AppDescription) -> str:
         *(f"{name} = {_value(value)}" for name, value in further.items()),
     ]
     return "\n".join(lines)
+
+
+def _remarks(cell: Cell, held: Mapping[str, object]) -> dict[str, str]:
+    """What to know of a line, behind it."""
+    remarks = {}
+    if held["ENGINE"] == cell.database.django_engine:
+        # Engines that count or trace were not measured.
+        remarks["ENGINE"] = "  # or one that is built upon it and does not pool"
+    if held.get("CONN_MAX_AGE") != 0 and held.get("CONN_HEALTH_CHECKS") is False:
+        remarks["CONN_HEALTH_CHECKS"] = (
+            "  # as measured; True costs a query a request, and survives a restart of the database"
+        )
+    return remarks
 
 
 def _to_the_pooler(cell: Cell) -> list[str]:

@@ -119,6 +119,15 @@ def test_a_run_without_any_attempt_recommends_nothing(tmp_path: Path) -> None:
     assert (found.verdict, found.cell, found.reason) == ("none", None, "nothing was measured")
 
 
+def test_where_every_setting_is_ruled_out_beforehand_that_is_the_reason(tmp_path: Path) -> None:
+    chosen = cells(a=QUICK)
+    asked = question(chosen, ruled_out={"a": "too many", PRESENT: "too many too"})
+    found = advise(write_run(tmp_path, [], blocks=0), asked, finished=True).contests[0]
+    assert (found.verdict, found.reason) == ("none", "every setting is ruled out before it is measured")
+    assert {(place.cell, place.reason) for place in found.places} == {("a", "too many"), (PRESENT, "too many too")}
+    assert [one.decided for one in states(write_run(tmp_path / "more", [], blocks=0), asked)] == [True]
+
+
 def test_a_database_that_did_not_come_up_is_no_fault_of_the_settings(tmp_path: Path) -> None:
     lost = {block: Verdict(status="failed", reason="no space left\nlog") for block in range(1, 9)}
     found = advised(tmp_path, [replace(model, verdicts=lost) for model in cells(a=QUICK, b=SLOW)])

@@ -172,5 +172,6 @@ def test_what_is_foretold() -> None:
     assert said == [
         "pg: 3 candidates, today's is c",
         "  not measured: b: 400 connections for a room of 87",
+        "  today's does not fit: too many too",
         "2 cells to measure: a coarse pass of about 1 min 35 s, then what can still win, at most 15 min 00 s in all",
     ]

@@ -124,6 +124,16 @@ def test_an_engine_that_is_built_upon_the_measured_one_is_not_forgotten() -> Non
     assert "built upon" not in paste_of(cell_of("geventpool"), APP).settings
 
 
+@pytest.mark.parametrize(
+    ("connection", "told"),
+    [(age(60), True), (age(None), True), (age(0), False), ({"conn_max_age": 60, "conn_health_checks": True}, False)],
+)
+def test_connections_that_are_kept_unchecked_come_with_what_that_means(connection: dict[str, Any], told: bool) -> None:
+    """An app may have had True there."""
+    text = paste_of(make_cell(POSTGRES, UWSGI, connection), APP).settings
+    assert ('"CONN_HEALTH_CHECKS": False,  # as measured; True costs a query a request' in text) is told
+
+
 def test_pasted_twice_it_is_the_same() -> None:
     first = pasted(paste_of(cell_of("geventpool"), APP).settings, {"default": BEFORE["native"]})["DATABASES"]
     again = pasted(paste_of(cell_of("per request"), APP).settings, first)["DATABASES"]
