@@ -8,7 +8,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,12 @@ def _walk(
 ) -> int:
     say: Say = partial(messages.print, highlight=False, markup=False, soft_wrap=True)
     bisection = _plan(options, matrix, package, app)
-    notes = _notes(options, matrix, bisection)
+    notes = _notes(options, matrix, app, bisection)
     if notes.exists():
-        before = read_json(notes, Bisection)
-        say(f"going on from {notes}: {len(before.steps)} of its versions are judged")
-        bisection = bisection.model_copy(update={"steps": before.steps})
+        # What could not be installed is tried again: an index that did not answer says nothing about a version.
+        judged = [step for step in read_json(notes, Bisection).steps if step.gate is not None]
+        say(f"going on from {notes}: {len(judged)} of its versions are judged")
+        bisection = bisection.model_copy(update={"steps": judged})
     say(f"{len(bisection.versions)} versions of {package}, notes in {notes}")
     interrupted = False
     while not interrupted and (version := next_version(bisection.versions, bisection.outcomes)) is not None:
@@ -137,11 +138,13 @@ def _end(found: list[Release], package: str, asked: str, where: str) -> Release:
     return release
 
 
-def _notes(options: BisectOptions, matrix: MatrixFile, bisection: Bisection) -> Path:
-    """One file for what was asked on this machine: steps under another matrix, limit or host do not belong together."""
+def _notes(options: BisectOptions, matrix: MatrixFile, app: App, bisection: Bisection) -> Path:
+    """One file for what was asked here: steps under another matrix, app, limit or host do not belong together."""
     asked: dict[str, Any] = {
         "matrix": matrix.model_dump(mode="json"),
         "both": options.both,
+        "app": app.description.model_dump(mode="json"),
+        "packages": asdict(app.packages) if app.packages else None,
         "limit": options.limit,
         "host": describe_host().fingerprint,
         "versions": list(bisection.versions),

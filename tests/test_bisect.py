@@ -179,6 +179,38 @@ def test_a_version_that_cannot_be_installed_is_no_slow_one(
     assert step == Step(version="99.0.2", outcome="unknown", gate=None, reason="cannot be installed: locking failed:")
 
 
+def test_what_could_not_be_installed_is_tried_again(
+    tmp_path: Path, gates: Gates, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(recipe: Any) -> None:
+        raise EnvironmentUnfit("the index does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("runner.bisect.build_environment", build)
+        code, text = told(tmp_path, capsys)
+    assert (code, gates.asked) == (1, [])
+    assert "underpowered" in text
+    assert [step.version for step in notes(tmp_path).steps] == ["99.1"]
+    code, text = told(tmp_path, capsys)
+    assert (code, len(gates.asked)) == (0, 2)
+    assert "99.0.2 was not" in text
+    assert [(step.version, step.gate) for step in notes(tmp_path).steps] == [("99.1", "fail"), ("99.0.2", "pass")]
+
+
+def test_another_description_or_other_packages_of_the_app_begin_anew(
+    tmp_path: Path, shop: Path, gates: Gates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.bisect.python_version", lambda _: "3.11.7")
+    description = (shop / "app.yaml").read_text()
+    (shop / "app.yaml").write_text(f"{description}\ndependencies: [requirements.txt]\n")
+    for times, (requirement, more) in enumerate((("six==1.16", ""), ("six==1.17", ""), ("six==1.17", "env: {A: b}\n"))):
+        (shop / "requirements.txt").write_text(f"{requirement}\n")
+        (shop / "app.yaml").write_text(f"{description}\ndependencies: [requirements.txt]\n{more}")
+        for _ in range(2):
+            assert bisect(options(tmp_path, both=f"app={shop}"), quiet(), quiet()) == 0
+            assert len(gates.asked) == 2 * (times + 1)
+
+
 def test_the_apps_own_packages_and_python_are_tried(
     tmp_path: Path, shop: Path, gates: Gates, monkeypatch: pytest.MonkeyPatch
 ) -> None:

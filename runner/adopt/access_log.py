@@ -19,8 +19,9 @@ from runner.errors import UsageError
 _REQUEST = re.compile(r'"(?P<method>[A-Z]+) (?P<path>\S+)(?: HTTP/[\d.]+)?" (?P<status>\d{3})\b')
 #: The keys under which JSON logs have the three, what is commonest first.
 _KEYS = {
-    "method": ("method", "request_method", "requestMethod", "http_method"),
-    "path": ("path", "uri", "request_uri", "url", "requestUrl", "RequestPath"),
+    "method": ("method", "request_method", "requestMethod", "RequestMethod", "http_method"),
+    # nginx has its own `$uri` beside `$request_uri`: without the query, and after rewriting.
+    "path": ("request_uri", "requestUrl", "RequestPath", "path", "url", "uri"),
     "status": ("status", "status_code", "response_status", "DownstreamStatus"),
 }
 _LINE = re.compile(r"(?P<method>[A-Z]+) (?P<path>\S+)")
@@ -97,10 +98,10 @@ def _of_json(line: str) -> tuple[str, str, int] | None:
     except (ValueError, RecursionError):
         return None
     method, path, status = (_first(entry, _KEYS[name]) for name in ("method", "path", "status"))
-    # nginx's own `$request` is the whole line.
-    if path is None and isinstance(whole := entry.get("request"), str) and (found := _LINE.match(whole)):
+    # nginx's own `$request` is the whole line, as it was asked.
+    if isinstance(whole := entry.get("request"), str) and (found := _LINE.match(whole)):
         method, path = found["method"], found["path"]
-    if path is None and isinstance(inner := entry.get("request"), dict):
+    elif path is None and isinstance(inner := entry.get("request"), dict):
         # Caddy nests it.
         method, path = _first(inner, _KEYS["method"]), _first(inner, _KEYS["path"])
     if not isinstance(path, str) or not isinstance(method, str):
@@ -121,12 +122,17 @@ def _entry(method: str, path: str, status: str) -> tuple[str, str, int] | None:
 
 
 def _local(path: str) -> str:
-    """Without the host that an absolute address has; ValueError where that is malformed."""
+    """Without the host that an absolute address has; ValueError where that is malformed, or what is asked is no path.
+
+    Put behind a host, `@example.org/` would name another one.
+    """
     if path.startswith("/"):
         # `//a/b` is a path here, and no host: RFC 9112, section 3.2.1.
         return path.partition("#")[0].removesuffix("?")
     where = urlsplit(path)
     local = where.path or "/"
+    if not local.startswith("/"):
+        raise ValueError(f"{path} is no path")
     return f"{local}?{where.query}" if where.query else local
 
 

@@ -20,6 +20,8 @@ MOST_VARIABLES = 60
 #: The engines of Django's own backends, as a matrix names them.
 FAMILIES = {"postgres": "postgres", "postgis": "postgres", "mysql": "mysql"}
 DATABASE_URL = "DATABASE_URL"
+#: What the line begins with on which connbench_look answers.
+ANSWER = "connbench: "
 IN_MEMORY = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 
 
@@ -121,9 +123,10 @@ def _told(app: App, environment: AppEnvironment, given: Mapping[str, str]) -> di
     argv = [str(environment.bin / "python"), "-W", "ignore", str(OVERLAY / "connbench_look.py")]
     command = Command([*argv, app.description.settings], env, app.folder)
     output = run_command(command, limit=waiting.MANAGEMENT_COMMAND, what=f"importing {app.description.settings}")
-    try:
-        told: dict[str, Any] = json.loads(output.splitlines()[-1])
-    except (IndexError, ValueError) as error:
-        tail = "\n".join(output.splitlines()[-20:])
-        raise StackError(f"{app.description.settings} said something else than asked:\n{tail}") from error
+    lines = output.splitlines()
+    answers = [line.removeprefix(ANSWER) for line in lines if line.startswith(ANSWER)]
+    if not answers:
+        tail = "\n".join(lines[-20:])
+        raise StackError(f"importing {app.description.settings} ended without an answer:\n{tail}")
+    told: dict[str, Any] = json.loads(answers[-1])
     return told

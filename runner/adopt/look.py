@@ -11,12 +11,16 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from runner.errors import UsageError
+from runner.stacks.declared import alternatives
 from runner.stacks.dependencies import VIRTUAL_ENVIRONMENT, read_packages
+from runner.stacks.env_file import read_env_file
 from runner.stacks.interpreters import PYTHONS
+from runner.stacks.workspaces import workspace_of
 
 SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
 #: How far below the folder `manage.py` is looked for: `src/`, `backend/app/`.
@@ -41,7 +45,10 @@ ENV_FILES = (".env", ".env.local")
 ENV_EXAMPLES = (".env.example", ".env.sample", ".env.dist", ".env.template", "env.example", "example.env")
 #: Folders that hold no project of the user's own.
 FOREIGN = frozenset({"node_modules", "site-packages", "venv", "env", "dist", "build", "__pycache__"})
-_VERSION = re.compile(r"(\d+\.\d+)")
+#: Patch releases that a series of Python may come to have.
+MOST_PATCHES = 100
+#: At a line's start: the name of a virtual environment, as pyenv has it there too, may have another's in it.
+_VERSION = re.compile(r"^(?:c?python-)?(3\.\d+)", re.MULTILINE)
 _CLASSES = re.compile(r"^\s*(from|import)\s+configurations\b", re.MULTILINE)
 
 
@@ -64,7 +71,7 @@ class Found:
     env_examples: tuple[Path, ...]
     #: Below manage.py's folder, where its code is imported from: `src`; empty where the two are one.
     python_path: tuple[Path, ...] = ()
-    #: What an entry point names in the place of what manage.py does, where nobody has said which it is to be.
+    #: What .env or an entry point names in the place of what manage.py does, where nobody has said which it is to be.
     deployed_settings: str = ""
 
 
@@ -94,7 +101,8 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
     for path in (manage, *entries):
         if _CLASSES.search(_text(path)):
             raise UsageError(f"{path} uses django-configurations: settings that are classes cannot be overlaid")
-    deployed = next((name for name in map(_settings_named, entries) if name not in ("", settings)), "")
+    env_files = _beside(project, folder, ENV_FILES)
+    named = (name for names in (_settings_given(env_files), *map(_settings_named, entries)) for name in names)
     python, python_from = _python(project, folder)
     return Found(
         folder=folder,
@@ -105,10 +113,10 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
         dependencies=tuple(path.resolve() for path in dependencies) or _dependencies(project, folder),
         python=python,
         python_from=python_from,
-        env_files=_beside(project, folder, ENV_FILES),
+        env_files=env_files,
         env_examples=_beside(project, folder, ENV_EXAMPLES),
         python_path=() if root == project else (root,),
-        deployed_settings="" if told else deployed,
+        deployed_settings="" if told else next((name for name in named if name != settings), ""),
     )
 
 
@@ -146,8 +154,11 @@ def _roots(project: Path) -> list[Path]:
 
 def _settings_module(manage: Path) -> str:
     """The default that manage.py gives; where it works that out, the only settings beside an entry point."""
-    if named := _settings_named(manage):
-        return named
+    named = _settings_named(manage)
+    if len(named) > 1:
+        raise UsageError(f"{manage} names {' and '.join(named)}: name the one to measure with --settings")
+    if named:
+        return named[0]
     found = [
         f"{path.parent.name}.settings"
         for root in _roots(manage.parent)
@@ -162,13 +173,17 @@ def _settings_module(manage: Path) -> str:
     return found[0]
 
 
-def _settings_named(path: Path) -> str:
-    """The settings module that a file gives as a constant; empty where it gives none."""
-    for node in ast.walk(_parsed(path)):
-        value = _value_given(node)
-        if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            return value.value
-    return ""
+def _settings_named(path: Path) -> list[str]:
+    """The settings modules that a file gives as constants, each once."""
+    values = (_value_given(node) for node in ast.walk(_parsed(path)))
+    constants = (value.value for value in values if isinstance(value, ast.Constant))
+    return list(dict.fromkeys(value for value in constants if isinstance(value, str)))
+
+
+def _settings_given(env_files: Sequence[Path]) -> list[str]:
+    """Those that environment files give; the last one counts, as it does where they are read."""
+    given = [read_env_file(path).get(SETTINGS_VARIABLE) for path in env_files]
+    return [name for name in given if name][-1:]
 
 
 def _value_given(node: ast.AST) -> ast.expr | None:
@@ -209,9 +224,19 @@ def _entry_point(root: Path, settings: str, kind: str) -> str:
     beside = [f"{path.parent.name}.{kind}" for path in sorted(root.glob(f"*/{kind}.py"))]
     for module in (*inside, *beside):
         source = _source_of(root, module)
-        if source is not None and "application" in _text(source):
+        if source is not None and _makes_application(_parsed(source)):
             return f"{module}:application"
     return ""
+
+
+def _makes_application(module: ast.Module) -> bool:
+    """Whether the name is bound somewhere: `application = …`, or an import of it."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.alias) and "application" in (node.name, node.asname):
+            return True
+        if isinstance(node, ast.Name) and node.id == "application" and isinstance(node.ctx, ast.Store):
+            return True
+    return False
 
 
 def _places(project: Path, folder: Path) -> list[Path]:
@@ -229,12 +254,21 @@ def _dependencies(project: Path, folder: Path) -> tuple[Path, ...]:
         for name, locks in WANTED:
             path = place / name
             if path.is_file() and read_packages("", [path]).requirements:
-                return (path, *(place / lock for lock in locks if (place / lock).is_file()))
+                return (path, *_locks(path, locks))
     return ()
 
 
+def _locks(path: Path, names: Sequence[str]) -> list[Path]:
+    """Those beside a file that names packages; of a member of uv's workspace, the one beside the workspace's root."""
+    found = [lock for name in names if (lock := path.with_name(name)).is_file()]
+    root = workspace_of(path) if path.name == "pyproject.toml" and not found else None
+    if root is not None and (lock := root.with_name("uv.lock")).is_file():
+        return [lock]
+    return found
+
+
 def _python(project: Path, folder: Path) -> tuple[str, str]:
-    """The version that a file names, or one that `requires-python` lets in; empty where the runner's own will do."""
+    """The version that a file names, or one that its bounds let in; empty where the runner's own will do."""
     for place in _places(project, folder):
         for name in (".python-version", "runtime.txt"):
             path = place / name
@@ -242,24 +276,45 @@ def _python(project: Path, folder: Path) -> tuple[str, str]:
                 return found[1], name
         path = place / "pyproject.toml"
         if path.is_file() and (version := _other_python(_requires_python(path))):
-            return version, "pyproject.toml"
+            return version, path.name
+        path = place / "Pipfile"
+        if path.is_file() and (version := _of_pipfile(path)):
+            return version, path.name
     return "", ""
 
 
 def _requires_python(path: Path) -> str:
+    """`requires-python`, or else Poetry's own word; in the latter's several, one that holds is enough."""
+    content = _toml(path)
+    poetry = content.get("tool", {}).get("poetry", {}).get("dependencies", {})
+    return str(content.get("project", {}).get("requires-python") or poetry.get("python", ""))
+
+
+def _of_pipfile(path: Path) -> str:
+    """https://pipenv.pypa.io/en/latest/pipfile.html: one version, no bounds."""
+    requires = _toml(path).get("requires", {})
+    found = _VERSION.match(str(requires.get("python_full_version") or requires.get("python_version", "")))
+    return found[1] if found else ""
+
+
+def _toml(path: Path) -> dict[str, Any]:
     try:
-        return str(tomllib.loads(_text(path)).get("project", {}).get("requires-python", ""))
+        return tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
 
 
 def _other_python(wanted: str) -> str:
-    """The oldest that `requires-python` lets in, where it shuts out the runner's own."""
+    """The oldest that a project's bounds let in, where they shut out the runner's own."""
     try:
-        allowed = SpecifierSet(wanted)
-    except InvalidSpecifier:
+        allowed = [SpecifierSet(part) for part in alternatives(wanted)]
+    except ValueError:
         return ""
-    # Patch releases are as good as any: a bound such as >=3.11.4 does not shut the series out.
-    fitting = [version for version in PYTHONS if allowed.contains(f"{version}.99")]
+    # A bound may be within a series: any of its patch releases will do.
+    fitting = [
+        version
+        for version in PYTHONS
+        if any(bounds.contains(f"{version}.{patch}") for bounds in allowed for patch in range(MOST_PATCHES))
+    ]
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     return fitting[0] if wanted and fitting and own not in fitting else ""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
+from runner.stacks.env_file import read_env_file
 
 #: How variables with a database's address are called, before `_URL`.
 DATABASE_ENDS = ("DATABASE", "DB", "POSTGRES", "POSTGRESQL", "PG", "REPLICA")
@@ -42,9 +42,12 @@ class Variable:
 
 
 def value_of(name: str, files: Sequence[Path]) -> Variable:
-    """From the first of the project's files that has it, or a stand-in by the variable's name."""
+    """From the first of the project's files that has it, or a stand-in by the variable's name.
+
+    UsageError where a file is no text.
+    """
     for path in files:
-        value = dotenv_values(path, interpolate=False).get(name)
+        value = read_env_file(path, interpolate=False).get(name)
         if value:
             return Variable(name, value, path.name)
     stand_in = next(value for end, value in STAND_INS if name.endswith(end))

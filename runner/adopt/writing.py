@@ -52,8 +52,8 @@ class Adopted:
         found, family, notes = self.found, self.answer.family, list(self.answer.notes)
         if found.deployed_settings:
             notes.append(
-                f"manage.py names {found.settings}, which is measured, and an entry point {found.deployed_settings} "
-                f"(--settings {found.deployed_settings} takes that)"
+                f"manage.py names {found.settings}, which is measured, and .env or an entry point "
+                f"{found.deployed_settings} (--settings {found.deployed_settings} takes that)"
             )
         if family and family not in self.drivers:
             notes.append(f"none of its packages is a driver for {family}: the matrix has connbench's own (`driver:`)")

@@ -7,12 +7,12 @@ value, which may be a secret.
 
 import argparse
 import math
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import TypeAdapter, ValidationError
@@ -26,7 +26,15 @@ from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import SPECS, AnyDatabaseSpec
 from runner.stacks.servers import AnyServerSpec
 
-_ENGINES = {"postgresql": "postgres", **{engine: engine for engine in SPECS}}
+#: By the names that dj-database-url and django-environ have for them, too.
+_ENGINES = {
+    "postgresql": "postgres",
+    **{engine: engine for engine in SPECS},
+    **dict.fromkeys(("psql", "pgsql", "postgis"), "postgres"),
+    "mysql2": "mysql",
+}
+#: Of a URL what stands before its host: `postgresql`, and of `mysql+pymysql` the first half.
+_SCHEME = re.compile(r"\s*([A-Za-z][\w.-]*)(\+[\w.-]+)?://")
 # Where the database is, not how it is connected to.
 _WITHOUT_EFFECT = ("DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST", "DB_PORT")
 _FEWEST_CLIENTS, _MOST_CLIENTS = 16, 10_000
@@ -216,8 +224,9 @@ def _database(file: _EnvFile) -> dict[str, Any]:
 def _engine(file: _EnvFile, entry: _Entry) -> str:
     """The matrix's `engine`; empty, the problem noted, where there is none."""
     if entry.name == "DATABASE_URL":
-        # The URL has a password in it, so that only its scheme is shown.
-        product = urlsplit(entry.value).scheme.partition("+")[0]
+        # The URL has a password in it, perhaps spelt as no URL may have it: only its scheme is read, and shown.
+        scheme = _SCHEME.match(entry.value)
+        product = scheme[1].lower() if scheme else ""
     else:
         product = entry.value.strip().removeprefix("django.db.backends.")
     if product not in _ENGINES:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from dotenv import dotenv_values
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -21,6 +20,7 @@ from runner.stacks.connection import ConnectionSpec
 from runner.stacks.databases import DatabaseSpec
 from runner.stacks.databases.base import Account
 from runner.stacks.dependencies import AppPackages, read_packages
+from runner.stacks.env_file import read_env_file
 from runner.stacks.poolers.base import PoolerSpec
 from runner.stacks.servers.base import PROBE_QUERY
 
@@ -28,6 +28,11 @@ ROOT = Path(__file__).resolve().parents[2]
 OVERLAY = Path(__file__).parent / "overlay"
 QUERY_AT_IMPORT = "connbench_query_at_import.QueryAtImport"
 MASK = "********"
+#: Variables that an app's settings may read, and that steer more than them where they are in the environment: a server
+#: (its options go before a cell's, or beside them), or libpq (PGHOSTADDR goes before DATABASES' HOST).
+SETTINGS_ALONE = re.compile(r"(GUNICORN|UVICORN|UWSGI|GRANIAN)_\w+|WEB_CONCURRENCY|PG[A-Z_]+")
+#: What such a variable is called until the settings are imported.
+KEPT_BACK = "CONNBENCH_KEPT_BACK_"
 
 #: As a matrix names the databases.
 Engine = Literal["postgres", "mysql"]
@@ -130,13 +135,13 @@ class App:
 
     @property
     def env(self) -> Mapping[str, str]:
-        """Environment variables of its processes; UsageError where a file of them is missing."""
+        """Environment variables of its processes; UsageError where a file of them is missing or no text."""
         found: dict[str, str] = {}
         for name in self.description.env_files:
             path = self.source.parent / name
             if not path.is_file():
                 raise UsageError(f"{self.source}: env_files: there is no {path}")
-            found |= {key: value for key, value in dotenv_values(path).items() if value is not None}
+            found |= read_env_file(path)
         return {**found, **self.description.env}
 
     @property
@@ -311,8 +316,9 @@ def make_overlay(
         "timing": timing,
         "process": asdict(process or Process()),
     }
+    own = {f"{KEPT_BACK}{name}" if SETTINGS_ALONE.fullmatch(name) else name: value for name, value in app.env.items()}
     env = {
-        **app.env,
+        **own,
         "CONNBENCH_OVERLAY": json.dumps(content),
         "DJANGO_SETTINGS_MODULE": "connbench_settings",
         "PYTHONPATH": os.pathsep.join(app.python_path),
@@ -322,4 +328,4 @@ def make_overlay(
     # As it is, and as it stands in the JSON above.
     hidden = [token, *filter(None, {password: None, json.dumps(password)[1:-1]: None})]
     shown = {"default": {**database, "PASSWORD": MASK}}
-    return Overlay(env, token, shown, hidden, frozenset(app.env))
+    return Overlay(env, token, shown, hidden, frozenset(own))

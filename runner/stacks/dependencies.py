@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from runner.errors import UsageError
 from runner.stacks.declared import of_pipfile, of_pyproject
 from runner.stacks.locks import of_lock, of_pipfile_lock
-from runner.stacks.origins import checked, refuse_index
+from runner.stacks.origins import checked, refuse_archive, refuse_index
 
 _CONTINUED = re.compile(r"\\\r?\n")
 _COMMENT = re.compile(r"(^|\s)#.*$")
@@ -91,27 +91,33 @@ def _read(path: Path) -> Iterator[tuple[str, bool]]:
         for text in readers.get(path.name, of_lock)(path):
             yield text, locked
     else:
-        yield from _of_requirements_file(path, binds=False)
+        yield from _of_requirements_file(path, set(), binds=False)
 
 
-def _of_requirements_file(path: Path, *, binds: bool) -> Iterator[tuple[str, bool]]:
+def _of_requirements_file(path: Path, seen: set[tuple[Path, bool]], *, binds: bool) -> Iterator[tuple[str, bool]]:
     """One file and what it includes; a package of the project's own folder (`-e .`) is there without being built.
 
+    `seen` are those that were read for the same, since two may include each other.
     https://pip.pypa.io/en/stable/reference/requirements-file-format/
     """
+    if (path.resolve(), binds) in seen:
+        return
+    seen.add((path.resolve(), binds))
     for line in _CONTINUED.sub(" ", path.read_text(encoding="utf-8-sig")).splitlines():
         text = _OPTIONS.sub("", _COMMENT.sub("", line)).strip()
         if included := _INCLUDED.match(text):
             file = path.parent / included[2].strip().strip("\"'")
-            yield from _of_requirements_file(file, binds=binds or included[1] in ("-c", "--constraint"))
+            yield from _of_requirements_file(file, seen, binds=binds or included[1] in ("-c", "--constraint"))
             continue
         if index := _INDEX.match(text):
             refuse_index(index[1].strip())
         if editable := _EDITABLE.match(text):
             text = editable[1].strip()
             text = text if _ADDRESS.search(text) else "."
-        if text and not text.startswith(("-", ".", "/")):
-            yield _requirement(text), binds
+        if text and not text.startswith("-"):
+            refuse_archive(text)
+            if not text.startswith((".", "/")):
+                yield _requirement(text), binds
 
 
 def _requirement(text: str) -> str:

@@ -24,6 +24,9 @@ _SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "package-index"
 #: `git@host:path`, which an address writes otherwise.
 _SCP = re.compile(r"([\w.-]+@[\w.-]+):(?!/)(.+)")
 
+#: A wheel, or the archive of a package's source; extras, a marker or a fragment may follow.
+_ARCHIVE = re.compile(r"\.(whl|zip|tgz|tar\.\w+)(?=$|[\s\[;#\"'])", re.IGNORECASE)
+
 
 def checked(text: str) -> str:
     """A requirement as pip reads it; ValueError where it is none."""
@@ -51,6 +54,16 @@ def is_local(table: Mapping[str, Any]) -> bool:
     """Whether a package lies on this disk, as a part of the project: it is there without being built."""
     # Pipenv's `editable` is a switch, the path of uv's lock is none.
     return bool(LOCAL & set(table)) or isinstance(table.get("editable"), str) or "://" not in table.get("file", "://")
+
+
+def refuse_archive(text: str) -> None:
+    """ValueError where a requirement is a package's file on this disk: unlike a folder, it is not just there."""
+    if "://" not in text and (found := _ARCHIVE.search(text)):
+        raise ValueError(
+            f"{text[: found.end()]!r} is a package's file on this disk, which is not installed here: write the address "
+            "or the version by which it can be had, or name another file (--dependencies FILE, `dependencies:` in "
+            "app.yaml)"
+        )
 
 
 def package_indexes() -> list[str]:

@@ -29,14 +29,25 @@ def pinned(version: str) -> str:
 
 
 def pinned_requirement(requirement: str) -> str:
-    """The same for a requirement of an app's: at a commit where it comes from a git repository, as it is otherwise."""
+    """The same for a requirement of an app's: at a commit where it comes from a git repository, as it is otherwise.
+
+    EnvironmentUnfit also for an address that is not understood: its branch would be measured for ever as it was once.
+    """
     wanted = Requirement(requirement)
     if wanted.url is None or not wanted.url.startswith("git+"):
         return requirement
-    url, hash_sign, part = wanted.url.partition("#")
+    url, _, fragment = wanted.url.partition("#")
     # What stands before an address's host is who asks.
     at = "" if "@" in urlsplit(url).path else "@HEAD"
-    wanted.url = pinned(f"{url}{at}{hash_sign}{part}")
+    # Beside the folder, pip's older spelling has the package's name there.
+    part = "".join(f"#{one}" for one in fragment.split("&") if one.startswith("subdirectory="))
+    address = f"{url}{at}{part}"
+    if parse_source(address) is None:
+        raise EnvironmentUnfit(
+            f"{wanted.name}: its address is none of a git repository that can be asked which commit it is at: write "
+            "git+https://, git+ssh:// or git+file://, and behind an @ the branch, tag or commit"
+        )
+    wanted.url = pinned(address)
     return str(wanted)
 
 

@@ -29,7 +29,7 @@ DEVELOPED = {
 #: `5.2` is its newest patch release, `5.2.3` exactly that one.
 _VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc|\.dev|\.post)\d+)?")
 #: A branch, tag or commit of a git repository, here or elsewhere, perhaps with the package in a folder of it.
-_SOURCE = re.compile(r"(?P<url>git\+(file|https|ssh)://\S+)@(?P<ref>[\w./-]+)(?P<part>#subdirectory=[\w./-]+)?")
+_SOURCE = re.compile(r"(?P<url>git\+(file|https|ssh)://\S+)@(?P<ref>[\w.+/-]+)(?P<part>#subdirectory=[\w./-]+)?")
 ALLOWED = (
     'a version such as "5.2" (its newest release) or "5.2.3", "main" (of django and some others), or a git reference '
     "such as git+file:///home/me/django@main"

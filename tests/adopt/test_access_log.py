@@ -22,6 +22,11 @@ COMBINED = f'{COMMON} "https://example.org/" "Mozilla/5.0 (X11)"'
         json.dumps({"request_method": "GET", "request_uri": "/products/17/?page=2", "status": "200"}),
         json.dumps({"request": "GET /products/17/?page=2 HTTP/1.1", "status": 200}),
         json.dumps({"request": {"method": "GET", "uri": "/products/17/?page=2"}, "status": 200}),
+        json.dumps({"RequestMethod": "GET", "RequestPath": "/products/17/?page=2", "DownstreamStatus": 200}),
+        json.dumps(
+            {"request_method": "GET", "uri": "/products/17/", "request_uri": "/products/17/?page=2", "status": 200}
+        ),
+        json.dumps({"request": "GET /products/17/?page=2 HTTP/1.1", "uri": "/index.php", "status": 200}),
         json.dumps({"requestMethod": "GET", "requestUrl": "https://example.org/products/17/?page=2", "status": 200}),
     ],
 )
@@ -39,6 +44,10 @@ def test_every_format_says_method_path_and_status(line: str) -> None:
         '"-" 400 0',
         '"GET /" abc',
         '- - - [x] "GET http://[x HTTP/1.1" 404 0',
+        '- - - [x] "GET @evil.example/x HTTP/1.1" 200 0',
+        '- - - [x] "GET http:evil.example HTTP/1.1" 200 0',
+        '- - - [x] "OPTIONS * HTTP/1.0" 200 0',
+        json.dumps({"method": "GET", "path": ":80@evil.example/x", "status": 200}),
         json.dumps({"method": "GET", "path": "http://[x", "status": 404}),
         json.dumps({"method": "GET", "path": "/", "status": "²"}),
         '{"a":' * 100_000,

@@ -48,6 +48,32 @@ def test_settings_that_only_an_entry_point_names_are_told(tmp_path: Path) -> Non
         "site_of_mine.settings.production",
     )
     assert look_at(project, found.settings).deployed_settings == "", "somebody has said which"
+    (project / ".env").write_text("DJANGO_SETTINGS_MODULE=site_of_mine.settings.live\n")
+    assert look_at(project).deployed_settings == "site_of_mine.settings.live", "the environment goes before all files"
+
+
+def test_a_manage_py_that_names_two_settings_is_asked_about(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    manage = project / "manage.py"
+    two = "if 'test' in sys.argv:\n    os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site_of_mine.test')\n"
+    manage.write_text(manage.read_text() + two)
+    with pytest.raises(UsageError, match=r"names site_of_mine\.settings and site_of_mine\.test: name the one"):
+        look_at(project)
+    assert look_at(project, "site_of_mine.settings").settings == "site_of_mine.settings"
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("app = get_wsgi_application()", ""),
+        ("app = application = get_wsgi_application()", "site_of_mine.wsgi:application"),
+        ("from site_of_mine.asgi import application", "site_of_mine.wsgi:application"),
+    ],
+)
+def test_an_entry_point_is_what_binds_the_name(tmp_path: Path, line: str, found: str) -> None:
+    project = make_project(tmp_path)
+    (project / "site_of_mine" / "wsgi.py").write_text(f"from django.core.wsgi import get_wsgi_application\n{line}\n")
+    assert look_at(project).wsgi == found
 
 
 def test_a_tool_s_pyproject_without_dependencies_is_passed_over(tmp_path: Path) -> None:
@@ -86,10 +112,41 @@ def test_a_lock_stands_beside_what_is_wanted(tmp_path: Path, name: str, lock: st
     assert look_at(project).dependencies == (project / name, project / lock)
 
 
-def test_a_python_that_a_file_names(tmp_path: Path) -> None:
+def test_a_member_of_a_workspace_has_the_lock_of_its_root(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "backend")
+    (project / "pyproject.toml").write_text('[project]\nname = "backend"\ndependencies = ["django"]\n')
+    (tmp_path / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["backend"]\n')
+    (tmp_path / "uv.lock").touch()
+    for folder in (tmp_path, project):
+        assert look_at(folder).dependencies == (project / "pyproject.toml", tmp_path / "uv.lock")
+    (project / "poetry.lock").touch()
+    assert look_at(tmp_path).dependencies == (project / "pyproject.toml", project / "poetry.lock")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "python"),
+    [
+        (".python-version", "3.13.1\n", "3.13"),
+        (".python-version", "# ours\ncpython-3.12\n", "3.12"),
+        (".python-version", "mysite-env-2.0\n3.12.4\n", "3.12"),
+        (".python-version", "django4.2\n", ""),
+        (".python-version", "mysite-3.9\n", ""),
+        ("runtime.txt", "python-3.12.4\n", "3.12"),
+        ("pyproject.toml", '[project]\nrequires-python = ">=3.10"\n', ""),
+        ("pyproject.toml", '[project]\nrequires-python = "==3.13.2"\n', "3.13"),
+        ("pyproject.toml", '[tool.poetry.dependencies]\npython = "^3.12"\n', "3.12"),
+        ("pyproject.toml", '[tool.poetry.dependencies]\npython = "~3.10 || >=3.13 <4"\n', "3.10"),
+        ("pyproject.toml", '[tool.poetry.dependencies]\npython = "^3.8"\n', ""),
+        ("Pipfile", '[requires]\npython_version = "3.12"\n', "3.12"),
+        ("Pipfile", '[requires]\npython_full_version = "3.13.1"\n', "3.13"),
+        ("Pipfile", '[packages]\ndjango = "*"\n', ""),
+    ],
+)
+def test_a_python_that_a_file_names(tmp_path: Path, name: str, text: str, python: str) -> None:
     project = make_project(tmp_path)
-    (project / ".python-version").write_text("3.13.1\n")
-    assert look_at(project).python == "3.13"
+    (project / name).write_text(text)
+    found = look_at(project)
+    assert (found.python, found.python_from) == (python, name if python else "")
 
 
 @pytest.mark.parametrize(

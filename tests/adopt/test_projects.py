@@ -20,8 +20,13 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(1500)]
 
 
 def test_a_plain_project_needs_nothing_said(tmp_path: Path) -> None:
-    """As `django-admin startproject` leaves it, with some views: two commands, nothing asked."""
-    project = make_project(tmp_path / "mine")
+    """As `django-admin startproject` leaves it, with some views: two commands, nothing asked.
+
+    What its settings print, and its own server's configuration, do no harm.
+    """
+    noise = "import atexit\nimport sys\nsys.stdout.write('Loading … ')\natexit.register(print, 'bye')\n"
+    project = make_project(tmp_path / "mine", noise)
+    (project / "gunicorn.conf.py").write_text("raise SystemExit('this was read')\n")
     done = call("init", project, folder=tmp_path)
     assert done.code == 0, done.text
     assert "/broken/ answers 500, and is left out" in done.text

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.adopt.variables import value_of
+from runner.errors import UsageError
 
 
 def test_the_first_file_that_has_it(tmp_path: Path) -> None:
@@ -13,6 +14,13 @@ def test_the_first_file_that_has_it(tmp_path: Path) -> None:
     files = [tmp_path / ".env", tmp_path / ".env.example"]
     assert (value_of("NAME", files).value, value_of("NAME", files).origin) == ("from env", ".env")
     assert (value_of("EMPTY", files).value, value_of("EMPTY", files).origin) == ("filled", ".env.example")
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes("NAME=señor\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"\.env: cannot be read: .*utf-8"):
+        value_of("NAME", [path])
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,9 @@ def written(one: Adopted, tmp_path: Path) -> App:
 def test_app_yaml_says_which_settings_are_measured_where_two_are_named(tmp_path: Path) -> None:
     one = adopted(tmp_path)
     two = replace(one, found=replace(one.found, deployed_settings="site.production"))
-    note = "# Note: manage.py names site.settings, which is measured, and an entry point site.production (--settings"
+    note = "# Note: manage.py names site.settings, which is measured, and .env or an entry point site.production ("
     assert note in app_yaml(two, tmp_path)
-    assert "an entry point" not in app_yaml(one, tmp_path)
+    assert "or an entry point" not in app_yaml(one, tmp_path)
     assert written(two, tmp_path).description.settings == "site.settings"
 
 

@@ -77,6 +77,28 @@ def test_mariadb_is_itself_whatever_djangos_backend_is_called(tmp_path: Path, mo
     assert found.database.max_connections == 151
 
 
+@pytest.mark.parametrize(
+    ("scheme", "engine"),
+    [
+        ("psql", "postgres"),
+        ("pgsql", "postgres"),
+        ("postgis", "postgres"),
+        ("PostgreSQL+psycopg", "postgres"),
+        ("mysql2", "mysql"),
+    ],
+)
+def test_every_name_that_a_url_has_for_a_database(tmp_path: Path, scheme: str, engine: str) -> None:
+    assert cell(tmp_path, SYNC.replace("mysql", scheme)).database.engine == engine
+
+
+def test_a_password_as_no_url_has_it_is_in_nobodys_way(tmp_path: Path) -> None:
+    found = cell(tmp_path, SYNC.replace("mysql://shop:secret@", "postgres://shop:p[w#@"))
+    assert found.database.engine == "postgres"
+    (refused,) = problems(tmp_path, SYNC.replace("mysql://shop:secret@db", "secret"))
+    assert "found ''" in refused
+    assert "secret" not in refused
+
+
 def test_the_databases_own_limit_is_assumed(tmp_path: Path) -> None:
     text = POOLED.replace("DB_POOL_ENABLED=true", "DB_POOL_ENABLED=off").replace("THREADS=5", "THREADS=40")
     predicted = predict(cell(tmp_path, text))

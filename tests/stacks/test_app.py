@@ -52,6 +52,16 @@ def test_the_shop() -> None:
     assert shop.description.ready in {check.path for check in shop.description.checks}
 
 
+def test_a_file_of_variables_that_is_no_text_is_told(description: Path) -> None:
+    description.write_text(f"{GOOD}env_files: [.env]\n")
+    file = description.parent / ".env"
+    file.write_text("NAME=señor\nEMPTY\n")
+    assert load_app("mine").env == {"NAME": "señor"}
+    file.write_bytes("NAME=señor\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"\.env: cannot be read: .*utf-8"):
+        _ = load_app("mine").env
+
+
 def test_defaults_of_a_description(description: Path) -> None:
     description.write_text(GOOD)
     (check,) = load_app("mine").description.checks

@@ -41,6 +41,13 @@ def test_what_only_binds_a_version_is_asked_for_by_nobody(tmp_path: Path) -> Non
     assert (found.requirements, found.constraints) == (("django",), ("celery==5.4", "urllib3<2"))
 
 
+def test_files_that_include_each_other_are_read_once(tmp_path: Path) -> None:
+    (tmp_path / "base.txt").write_text("-r requirements.txt\n-c base.txt\ncelery\n")
+    found = packages(tmp_path, requirements_dot_txt="-r base.txt\n-r ./requirements.txt\ndjango\n")
+    assert found.requirements == ("celery", "django")
+    assert set(found.constraints) == {"celery", "django"}
+
+
 def test_addresses_in_a_requirements_file(tmp_path: Path) -> None:
     text = (
         "-e git+https://h.org/a.git@v1#egg=a\n"
@@ -210,6 +217,14 @@ explicit = true
 [tool.uv.sources]
 acme-auth = {{index = "acme"}}
 """,
+    "pdm_slash_pyproject_dot_toml": f"""
+[project]
+name = "mine"
+dependencies = ["acme-auth"]
+[[tool.pdm.source]]
+name = "acme"
+url = "{OTHER}"
+""",
     "Pipfile": f"""
 [[source]]
 name = "acme"
@@ -270,6 +285,40 @@ def test_an_index_that_no_package_names_is_not_in_the_way(tmp_path: Path) -> Non
     assert packages(tmp_path, pyproject_dot_toml=text).requirements == ("django",)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pyproject.toml", '[project]\ndependencies = ["acme"]\n[tool.uv.sources]\nacme = {index = "internal"}\n'),
+        ("pyproject.toml", '[tool.poetry.dependencies]\nacme = {version = "*", source = "internal"}\n'),
+        ("Pipfile", '[packages]\nacme = {version = "*", index = "internal"}\n'),
+    ],
+)
+def test_an_index_that_is_declared_elsewhere_is_not_taken_for_the_public_one(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    with pytest.raises(UsageError, match=r"the index 'internal', of which nothing says where it is.*--dependencies"):
+        packages(tmp_path, **{name: text})
+
+
+def test_poetrys_table_says_where_the_packages_of_a_project_are(tmp_path: Path) -> None:
+    """https://python-poetry.org/docs/pyproject/#dependencies: it only adds to `[project]`."""
+    text = """
+[project]
+name = "mine"
+dependencies = ["Acme_Internal[x]>=2", "django>=5.2", "forked"]
+[tool.poetry.dependencies]
+acme-internal = {path = "../acme", develop = true}
+forked = {git = "https://h.org/f.git", tag = "v1"}
+django = {version = "<6", source = "PyPI"}
+"""
+    assert packages(tmp_path, pyproject_dot_toml=text).requirements == (
+        "django<6",
+        "django>=5.2",
+        "forked",
+        "forked @ git+https://h.org/f.git@v1",
+    )
+
+
 def test_pipfile_with_its_lock(tmp_path: Path) -> None:
     lock = json.dumps({"default": {"django": {"version": "==5.2.1"}, "local": {"path": "."}}, "develop": {"ruff": {}}})
     found = packages(tmp_path, Pipfile='[packages]\ndjango = "*"\n[dev-packages]\nruff = "*"\n', Pipfile_dot_lock=lock)
@@ -314,11 +363,30 @@ def test_a_virtual_environment_in_place_of_a_file(tmp_path: Path) -> None:
         ("1.2.3", "==1.2.3"),
         ("1.2.*", "==1.2.*"),
         (">=1.2,<3", ">=1.2,<3"),
+        (">= 1.2 < 3", ">= 1.2,< 3"),
         ("*", ""),
     ],
 )
 def test_poetrys_constraints_as_pep_440_has_them(poetry: str, pep_440: str) -> None:
     assert specifier(poetry) == pep_440
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("requirements.txt", "{}\n"),
+        ("requirements.txt", "acme @ {} ; python_version > '3'\n"),
+        ("pyproject.toml", '[tool.poetry.dependencies]\nacme = {{path = "{}"}}\n'),
+        ("pyproject.toml", '[project]\ndependencies = ["acme"]\n[tool.uv.sources]\nacme = {{path = "{}"}}\n'),
+        ("Pipfile", '[packages]\nacme = {{file = "{}"}}\n'),
+    ],
+)
+@pytest.mark.parametrize(
+    "archive", ["./vendor/acme-1.0-py3-none-any.whl", "vendor/acme-1.0.tar.gz", "/srv/acme-1.0.zip"]
+)
+def test_a_packages_file_on_this_disk_is_not_just_there(tmp_path: Path, name: str, text: str, archive: str) -> None:
+    with pytest.raises(UsageError, match=r"acme-1\.0.*is a package's file on this disk, which is not installed here"):
+        packages(tmp_path, **{name: text.format(archive)})
 
 
 @pytest.mark.parametrize(

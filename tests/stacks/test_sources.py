@@ -95,6 +95,30 @@ def test_an_apps_requirement_is_the_commit_that_it_is_now(repository: Repository
         pinned_requirement(f"tiny @ {repository.url}@gone")
 
 
+@pytest.mark.parametrize(
+    ("fragment", "part"),
+    [
+        ("#egg=tiny", ""),
+        ("#egg=tiny&subdirectory=python", "#subdirectory=python"),
+        ("#subdirectory=python&egg=tiny", "#subdirectory=python"),
+    ],
+)
+def test_pips_older_spelling_is_a_commit_as_well(repository: Repository, fragment: str, part: str) -> None:
+    repository.git("tag", "v1+local")
+    for reference in ("@main", "@v1+local", ""):
+        wanted = f"tiny @ {repository.url}{reference}{fragment}"
+        assert pinned_requirement(wanted) == f"tiny @ {repository.url}@{repository.first}{part}"
+
+
+@pytest.mark.parametrize(
+    "address", ["git+http://h.org/x@main", "git+git@h.org:x@main", "git+https://t0ken@h.org/x@a~1"]
+)
+def test_an_address_that_cannot_be_a_commit_is_refused(address: str) -> None:
+    with pytest.raises(EnvironmentUnfit, match=r"tiny: .* write git\+https://") as refusal:
+        pinned_requirement(f"tiny @ {address}")
+    assert "t0ken" not in str(refusal.value)
+
+
 def test_a_branch_is_the_commit_that_it_is_now(repository: Repository) -> None:
     assert pinned(f"{repository.url}@main") == f"{repository.url}@{repository.first}"
     second = repository.commit("two")

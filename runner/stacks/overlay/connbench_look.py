@@ -1,10 +1,9 @@
-"""Run by the harness, once: what an app's settings and URLs say. Prints one JSON object as its last line.
+"""Run by the harness, once: what an app's settings and URLs say. Prints ANSWER and one JSON object on a line.
 
-Runs inside the app's environment with the settings module's name as its argument. The settings are imported by
-themselves first; then Django is set up under the overlay, with a database in memory: no server is connected to.
+Runs inside the app's environment with the settings module's name as its argument. The settings are imported under the
+overlay, with a database in memory, and Django is set up: no server is connected to.
 """
 
-import importlib
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from typing import Any
 
 from connbench_aliases import under_test
 
+ANSWER = "connbench: "
 #: Stands for the database that a cell has; its name is nobody else's.
 CELL = {"ENGINE": "django.db.backends.sqlite3", "NAME": "of the cell"}
 #: Told of each database beside its engine; nothing that is a secret.
@@ -37,15 +37,22 @@ HARMFUL = re.compile(r"log-?out|sign-?out|delete|remove|debug|silk|__", re.IGNOR
 
 
 def main() -> None:
-    print(json.dumps(look(sys.argv[1])))  # noqa: T201  the answer
+    # What the app prints may stand before it without a line's end, and after it.
+    print(f"\n{ANSWER}{json.dumps(look(sys.argv[1]))}")  # noqa: T201  the answer
 
 
 def look(module: str) -> dict[str, Any]:
     """`missing` names an environment variable; `problem` says what is wrong; otherwise what was seen."""
     try:
-        settings = importlib.import_module(module)
+        from django.conf import settings as overlaid  # noqa: PLC0415  Django may not be there
+
+        # Any will do: Django imports the overlay's settings, and those the app's.
+        overlaid.DEBUG  # noqa: B018
     except Exception as error:  # noqa: BLE001  an app's settings can raise anything
-        return told(error)
+        # What the overlay itself refuses is told below, beside what was seen.
+        if module not in sys.modules:
+            return told(error)
+    settings = sys.modules[module]
     if not getattr(settings, "SECRET_KEY", "") and (name := _secret_of(settings)):
         return {"missing": name}
     seen = {

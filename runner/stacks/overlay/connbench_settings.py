@@ -4,7 +4,9 @@ Runs inside the app's environment, where nothing of the runner can be imported. 
 environment variable, CONNBENCH_OVERLAY: a JSON object with `settings` (the app's own module), `databases`, `aliases`
 (what becomes of the app's other databases), `allowed_hosts` (put behind the app's own), `middleware` (put before the
 app's own), `apps` (put behind them), `plain_static` (whether static files go without hashes in their names) and
-`process` (what driver and pool need); `token`, `probe` and `timing` are for the timing middleware. `runserver` has no
+`process` (what driver and pool need); `token`, `probe` and `timing` are for the timing middleware. Variables of the
+app's that would steer the server come as CONNBENCH_KEPT_BACK_<name>, and are there while its settings are imported;
+libpq's are taken away then, wherever they come from: PGHOSTADDR goes before the HOST of DATABASES. `runserver` has no
 option for its log: CONNBENCH_RUNSERVER_LOG names the file.
 """
 
@@ -20,7 +22,24 @@ _overlay = json.loads(os.environ["CONNBENCH_OVERLAY"])
 if _overlay["process"]["driver"] == "pymysql":
     # Django knows MySQLdb alone. Its backend is loaded after the settings, so that it finds PyMySQL in its place.
     importlib.import_module("pymysql").install_as_MySQLdb()
+_PREFIX = "CONNBENCH_KEPT_BACK_"
+_kept_back = {name.removeprefix(_PREFIX): value for name, value in os.environ.items() if name.startswith(_PREFIX)}
+os.environ.update(_kept_back)
+
+
+def __dir__() -> list[str]:
+    """While the app's settings are imported: those that it has so far, for code of its that asks Django for them."""
+    return [name for name in vars(sys.modules.get(_overlay["settings"], sys)) if name.isupper() and name != "DATABASES"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(sys.modules[_overlay["settings"]], name)
+
+
 _app = importlib.import_module(_overlay["settings"])
+del __dir__, __getattr__
+for _name in [name for name in os.environ if name in _kept_back or name.startswith("PG")]:
+    del os.environ[_name]
 _pymysql = sys.modules.get("pymysql")
 if _overlay["process"]["driver"] == "mysqlclient" and sys.modules.get("MySQLdb", ...) is _pymysql:
     # The app has put PyMySQL in MySQLdb's place; the cell is measured with what it says.

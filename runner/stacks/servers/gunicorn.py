@@ -12,7 +12,9 @@ from runner.stacks.servers.base import Context, Launch, ServerSpec, worker_envir
 
 # Status and path with query: enough to count finished requests and to tell probes from load.
 ACCESS_LOG_FORMAT = "%(s)s %(U)s?%(q)s"
-HOOKS = Path(__file__).parent.parent / "overlay" / "gunicorn_psycogreen.py"
+_OVERLAY = Path(__file__).parent.parent / "overlay"
+HOOKS = _OVERLAY / "gunicorn_psycogreen.py"
+NO_HOOKS = _OVERLAY / "gunicorn_plain.py"
 # gunicorn's own defaults.
 KEEP_ALIVE = 2
 WORKER_CONNECTIONS = 1000
@@ -147,6 +149,7 @@ class GunicornSpec(ServerSpec):
             "--graceful-timeout", str(self.graceful_timeout),
             # From 25.1 on, gunicorn opens a control socket at one path for each user: stacks would share it.
             "--no-control-socket",
+            "--config", str(HOOKS if self.psycogreen else NO_HOOKS),
             *self._chosen(),
         ]  # fmt: skip
         return Command(argv, worker_environment(launch), launch.project)
@@ -168,6 +171,4 @@ class GunicornSpec(ServerSpec):
         argv = [word for name, value in numbers.items() if value is not None for word in (name, str(value))]
         if self.preload:
             argv += ["--preload"]
-        if self.psycogreen:
-            argv += ["--config", str(HOOKS)]
         return argv

@@ -1,5 +1,6 @@
 """gunicorn: which parameters make sense, what is started, what it can hold."""
 
+import ast
 import signal
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def test_what_is_started() -> None:
     found = options(list(command.argv))
     assert (found["bind"], found["workers"], found["worker-class"]) == ("127.0.0.1:15001", "3", "sync")
     assert found["access-logfile"] == "/logs/access.log"
-    assert not {"threads", "worker-connections", "config"} & set(found)
+    assert not {"threads", "worker-connections"} & set(found)
     assert command.cwd == Path("/project")
     assert LAUNCH.env.items() <= command.env.items()
     assert command.env["PATH"].split(":")[0] == "/env/bin"
@@ -83,7 +84,11 @@ def test_only_what_was_asked_for_is_handed_on() -> None:
     assert options(list(spec(worker_class="gthread", threads=8).command(LAUNCH).argv))["threads"] == "8"
     gevent = options(list(spec(worker_class="gevent", worker_connections=9).command(LAUNCH).argv))
     assert gevent["worker-connections"] == "9"
-    assert "config" not in gevent
+
+
+def test_a_configuration_of_the_projects_own_is_not_read() -> None:
+    config = Path(options(list(spec().command(LAUNCH).argv))["config"])
+    assert [type(one) for one in ast.parse(config.read_text()).body] == [ast.Expr], "a docstring alone"
 
 
 def test_psycogreen_comes_as_a_hook() -> None:
