@@ -102,7 +102,6 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
         if _CLASSES.search(_text(path)):
             raise UsageError(f"{path} uses django-configurations: settings that are classes cannot be overlaid")
     env_files = _beside(project, folder, ENV_FILES)
-    named = (name for names in (_settings_given(env_files), *map(_settings_named, entries)) for name in names)
     python, python_from = _python(project, folder)
     return Found(
         folder=folder,
@@ -116,7 +115,7 @@ def look_at(folder: Path, settings: str = "", dependencies: Sequence[Path] = ())
         env_files=env_files,
         env_examples=_beside(project, folder, ENV_EXAMPLES),
         python_path=() if root == project else (root,),
-        deployed_settings="" if told else next((name for name in named if name != settings), ""),
+        deployed_settings="" if told else _other_settings(settings, env_files, entries),
     )
 
 
@@ -178,6 +177,12 @@ def _settings_named(path: Path) -> list[str]:
     values = (_value_given(node) for node in ast.walk(_parsed(path)))
     constants = (value.value for value in values if isinstance(value, ast.Constant))
     return list(dict.fromkeys(value for value in constants if isinstance(value, str)))
+
+
+def _other_settings(settings: str, env_files: Sequence[Path], entries: Sequence[Path]) -> str:
+    """The first that environment files or entry points name in their place."""
+    named = (name for names in (_settings_given(env_files), *map(_settings_named, entries)) for name in names)
+    return next((name for name in named if name != settings), "")
 
 
 def _settings_given(env_files: Sequence[Path]) -> list[str]:

@@ -10,7 +10,7 @@ from runner.durations import write_duration
 from runner.stacks.app import Engine
 from runner.stacks.connection import ConnectionSpec
 from runner.stacks.dependencies import AppPackages, package_name
-from runner.stacks.environment import PSYCOPG2
+from runner.stacks.environment import PSYCOPG, PSYCOPG2
 from runner.stacks.pools import found_pool
 
 #: Of `DATABASES["default"]`, with what Django takes where it does not stand there.
@@ -20,7 +20,6 @@ CONNECTION: Mapping[str, Any] = {
     "AUTOCOMMIT": True,
     "DISABLE_SERVER_SIDE_CURSORS": False,
 }
-PSYCOPG = frozenset({"psycopg", "psycopg-binary", "psycopg-c"})
 
 
 @dataclass(frozen=True)

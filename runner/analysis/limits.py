@@ -107,10 +107,10 @@ def _rate(record: AttemptRecord) -> float | None:
     """None where nothing is known of it: also where the generator could not make the lowest rate that was tried."""
     if record.capacity is None:
         return record.throughput_rps
-    # A rate that was missed twice with none below it that was held: nothing is.
-    return (
-        0.0 if record.capacity.held_rps is None and record.capacity.failed_rps is not None else record.capacity.held_rps
-    )
+    if record.capacity.held_rps is None and record.capacity.failed_rps is not None:
+        # A rate was missed twice, and none below it was held.
+        return 0.0
+    return record.capacity.held_rps
 
 
 def _slow(sound: Sequence[AttemptRecord], limits: AdviseSpec, level: float | None) -> str:
@@ -136,8 +136,10 @@ def _lacking(record: AttemptRecord, wanted: float) -> float | None:
     rate = _rate(record)
     if rate is None:
         return None
-    lacking = math.log(wanted / rate) if rate > 0 else math.inf
-    return min(lacking, 0.0) if rate > 0 and _kept_up(record) else lacking
+    if rate <= 0:
+        return math.inf
+    lacking = math.log(wanted / rate)
+    return min(lacking, 0.0) if _kept_up(record) else lacking
 
 
 def _kept_up(record: AttemptRecord) -> bool:

@@ -1,6 +1,5 @@
 """What a search came to: for a terminal and as Markdown."""
 
-import math
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
@@ -31,8 +30,9 @@ def foretell(question: Question, cells: int, coarse: float, within: float, say: 
     """Before anything is started: what will be measured, what will not, and how long it takes."""
     for contest in question.contests:
         say(f"{contest.name}: {counted(len(contest.candidates), 'candidate')}, today's is {contest.present}")
+        not_measured = contest.not_measured
         for one in contest.candidates:
-            if one.cell in contest.not_measured:
+            if one.cell in not_measured:
                 say(f"  not measured: {one.cell}: {one.ruled_out}")
             elif one.ruled_out:
                 say(f"  today's does not fit: {one.ruled_out}")
@@ -114,7 +114,7 @@ def sentences(contest: ContestAdvice) -> list[str]:
 
 def _simpler_still(contest: ContestAdvice) -> str:
     lead = next((place.lead for place in contest.places if place.cell == contest.simpler_still), None)
-    behind = 0.0 if lead is None or lead.value is None else abs(math.expm1(-abs(math.log(lead.value))))
+    behind = 0.0 if lead is None or lead.value is None else 1 - min(lead.value, 1 / lead.value)
     return f"Simpler still, and behind the best by {behind * 100:.0f} %, which may be chance: {contest.simpler_still}."
 
 
@@ -158,10 +158,9 @@ def _certainty(contest: ContestAdvice) -> str:
 def _of_the_budget(budget: Budget) -> list[str]:
     lines = []
     if not budget.surge_fits:
-        most = "any number of" if budget.surge is None else f"up to {budget.surge}"
         lines.append(
-            f"Mind: this budget holds for the matrix's number of clients; with more, a fault may find {most} "
-            f"connections open, and there is room for {budget.room}."
+            f"Mind: this budget holds for the matrix's number of clients; with more, a fault may find "
+            f"{_up_to(budget.surge)} connections open, and there is room for {budget.room}."
         )
     if budget.pooler is not None:
         lines += _of_the_pooler(budget.pooler)
@@ -176,10 +175,10 @@ def _of_the_budget(budget: Budget) -> list[str]:
 def _of_the_pooler(pooler: PoolerClients) -> list[str]:
     lines = []
     if not pooler.bounded:
-        most = "any number of" if pooler.surge is None else f"up to {2 * pooler.surge}"
+        most = None if pooler.surge is None else 2 * pooler.surge
         lines.append(
-            f"Mind: with more than the matrix's number of clients a rolling restart may bring {most} connections to "
-            f"the pooler of a host, which lets in {pooler.limit}."
+            f"Mind: with more than the matrix's number of clients a rolling restart may bring {_up_to(most)} "
+            f"connections to the pooler of a host, which lets in {pooler.limit}."
         )
     if pooler.waiting:
         lines.append(
@@ -187,6 +186,10 @@ def _of_the_pooler(pooler: PoolerClients) -> list[str]:
             f"{pooler.waiting} connections of a host wait until the old processes are gone."
         )
     return lines
+
+
+def _up_to(most: int | None) -> str:
+    return "any number of" if most is None else f"up to {most}"
 
 
 def pastes(contest: ContestAdvice) -> list[tuple[str, str]]:

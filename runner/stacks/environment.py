@@ -35,9 +35,10 @@ INSTALL_LIMIT = 900.0
 APPS_OWN = frozenset(
     {"django", "django-db-connection-pool", "django-db-geventpool", "django-postgrespool2", "sqlalchemy"}
 )
+PSYCOPG = frozenset({"psycopg", "psycopg-binary", "psycopg-c"})
 PSYCOPG2 = frozenset({"psycopg2", "psycopg2-binary"})
 #: The matrix says which of these is used.
-DRIVERS = PSYCOPG2 | {"mysqlclient", "psycopg", "psycopg-binary", "psycopg-c", "psycopg-pool", "pymysql"}
+DRIVERS = PSYCOPG | PSYCOPG2 | {"mysqlclient", "psycopg-pool", "pymysql"}
 
 #: In uv's words, which it breaks into lines: a bound of the packages', or wheels that were built for others.
 _OTHER_PYTHON = re.compile(r"does\s+not\s+satisfy\s+Python|Python\s+(ABI|version)\s+tag")

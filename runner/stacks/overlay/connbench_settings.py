@@ -29,11 +29,11 @@ os.environ.update(_kept_back)
 
 def __dir__() -> list[str]:
     """While the app's settings are imported: those that it has so far, for code of its that asks Django for them."""
-    return [name for name in vars(sys.modules.get(_overlay["settings"], sys)) if name.isupper() and name != "DATABASES"]
+    return [name for name in dir(sys.modules.get(_overlay["settings"])) if name.isupper() and name != "DATABASES"]
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(sys.modules[_overlay["settings"]], name)
+    return getattr(sys.modules.get(_overlay["settings"]), name)
 
 
 _app = importlib.import_module(_overlay["settings"])
