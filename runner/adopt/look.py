@@ -266,10 +266,15 @@ def _dependencies(project: Path, folder: Path) -> tuple[Path, ...]:
 def _locks(path: Path, names: Sequence[str]) -> list[Path]:
     """Those beside a file that names packages; of a member of uv's workspace, the one beside the workspace's root."""
     found = [lock for name in names if (lock := path.with_name(name)).is_file()]
-    root = workspace_of(path) if path.name == "pyproject.toml" and not found else None
-    if root is not None and (lock := root.with_name("uv.lock")).is_file():
-        return [lock]
-    return found
+    if found or path.name != "pyproject.toml":
+        return found
+    try:
+        root = workspace_of(path)
+    except ValueError as error:
+        raise UsageError(f"{path}: the workspace above it: {error}") from error
+    if root is None or not (shared := root.with_name("uv.lock")).is_file():
+        return []
+    return [shared]
 
 
 def _python(project: Path, folder: Path) -> tuple[str, str]:

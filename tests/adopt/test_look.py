@@ -123,6 +123,14 @@ def test_a_member_of_a_workspace_has_the_lock_of_its_root(tmp_path: Path) -> Non
     assert look_at(tmp_path).dependencies == (project / "pyproject.toml", project / "poetry.lock")
 
 
+def test_a_file_above_the_project_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "backend")
+    (project / "pyproject.toml").write_text('[tool.poetry.dependencies]\ndjango = "*"\n')
+    (tmp_path / "pyproject.toml").write_text("[project")
+    with pytest.raises(UsageError, match=rf"the workspace above it: {tmp_path}/pyproject\.toml: "):
+        look_at(project)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "python"),
     [
